@@ -1,0 +1,56 @@
+"""Shared by the cut-out configs: data, loops, hooks, logs."""
+from mmengine.hooks import IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from torch.optim import Adam
+
+from dense.datasets.cutout import CutoutDataset
+from dense.datasets.sampler import DrawSampler
+from dense.datasets.transforms import LoadPair, PackCutout, RandomFlip
+from dense.engine.hooks import Curves, EarlyStopping, Progress, ResultPictures, SaveCheckpoint
+from dense.evaluation.metrics import CutoutMetrics
+from dense.tasks import CutoutTask
+from mmengine.dataset import DefaultSampler
+from mmengine.hooks import LoggerHook
+
+data_root = "data/DIS5K"
+task = dict(type=CutoutTask, size=(1024, 1024))
+
+# published: batch 8, flips only
+train_dataloader = dict(
+    batch_size=8, num_workers=2, persistent_workers=True,
+    sampler=dict(type=DrawSampler),
+    dataset=dict(type=CutoutDataset, split="DIS-TR", pipeline=[
+        dict(type=LoadPair), dict(type=RandomFlip, horizontal=0.5), dict(type=PackCutout)]))
+val_dataloader = dict(
+    batch_size=1, num_workers=1, persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(type=CutoutDataset, split="DIS-VD", pipeline=[
+        dict(type=LoadPair, keep_mask=True), dict(type=PackCutout)]))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type=CutoutMetrics, names=("maxF", "MAE", "IoU"))
+test_evaluator = dict(type=CutoutMetrics, names=("maxF", "MAE", "IoU", "HCE"))
+
+# published: Adam, 1e-3, no schedule; validation every 2000 iterations, stop after 20 without improvement
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-3, betas=(0.9, 0.999), weight_decay=0))
+param_scheduler = None
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=1_000_000, val_interval=2000)
+val_cfg = dict(type=ValLoop)
+test_cfg = dict(type=TestLoop)
+
+default_hooks = dict(
+    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
+    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(type=SaveCheckpoint, interval=2000, keep=2, monitor="maxF"))
+custom_hooks = [
+    dict(type=Progress), dict(type=Curves, interval=10), dict(type=ResultPictures, count=6),
+    dict(type=EarlyStopping, monitor="maxF", patience=20)]
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
+
+randomness = dict(seed=0)
+amp = None
+ema = None
+accumulate = 1

@@ -1,0 +1,40 @@
+"""The ``dense`` command. Verbs register themselves by living in ``dense.commands``; nothing heavy is imported
+before one is chosen."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from dense import __version__, commands
+from dense.errors import DenseError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; 0 on success, 1 on a problem of the user's files or settings, 2 on wrong usage, 130 on Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        "dense", description="Dense prediction and image editing that ends in something deployable.")
+    parser.add_argument("--version", action="version", version=f"dense {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for info in sorted(pkgutil.iter_modules(commands.__path__), key=lambda i: i.name):
+        module = importlib.import_module(f"dense.commands.{info.name}")
+        verb = verbs.add_parser(info.name, help=module.HELP, description=module.__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except DenseError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -1,0 +1,35 @@
+"""Test weights: maxF, MAE, IoU and HCE per picture and as means, worst cases as pictures.
+
+    dense test isnet_cutouts work_dirs/isnet_cutouts/best.safetensors
+    dense test isnet_dis5k isnet.pth --data-root /data/DIS5K --splits DIS-VD DIS-TE1 DIS-TE2 DIS-TE3 DIS-TE4
+"""
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "test weights on a data set"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from dense.commands.train import add_shared
+
+    parser.add_argument("config", help="config file, or the name of a shipped one")
+    parser.add_argument("checkpoint", help="weights: .safetensors, .pth or .onnx")
+    add_shared(parser)
+    parser.add_argument("--splits", nargs="+", default=[], help="splits of the data set, a row each")
+    parser.add_argument("--masks", action="store_true", help="write every predicted alpha as PNG")
+    parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut"])
+
+
+def run(args: Namespace) -> int:
+    from dense.commands.train import settings_of
+    from dense.engine.test import print_table, test
+    from dense.engine.train import silence_libraries
+
+    settings = settings_of(args)
+    if settings.work_dir is None:
+        settings.work_dir = str(Path("work_dirs") / f"{Path(args.config).stem}-test")
+    silence_libraries()
+    rows = test(args.config, args.checkpoint, settings, args.splits, args.baselines, args.masks)
+    print_table(rows)
+    print(f"\nfigures {settings.work_dir}/test.json and .md, per picture test.csv, worst cases pictures/test_worst.png")
+    return 0

@@ -1,0 +1,11 @@
+"""Data sets, their transforms and samplers. Importing this fills the registries; ``check`` stays light."""
+from importlib import import_module
+
+_LAZY = {"CutoutDataset": "dense.datasets.cutout", "DrawSampler": "dense.datasets.sampler"}
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'dense.datasets' has no attribute {name!r}")

@@ -1,0 +1,8 @@
+"""Hooks of the training and test loops."""
+from dense.engine.hooks.checkpoint import SaveCheckpoint
+from dense.engine.hooks.curves import Curves
+from dense.engine.hooks.pictures import ResultPictures
+from dense.engine.hooks.progress import Progress
+from dense.engine.hooks.stopping import EarlyStopping, TimeBudget
+
+__all__ = ["Curves", "EarlyStopping", "Progress", "ResultPictures", "SaveCheckpoint", "TimeBudget"]

@@ -1,0 +1,82 @@
+"""Predictions as pictures: image | truth | prediction | error | cut-out."""
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from dense.io import read_image, write_image
+from dense.registry import HOOKS
+from dense.tasks.pictures import comparison_row, contact_sheet
+
+
+@HOOKS.register_module()
+class ResultPictures(Hook):
+    """A sheet of the first pictures at each validation, and of the worst ones after a test.
+
+    count: rows on a sheet. masks: also write every predicted alpha of a test as PNG into ``masks/``.
+    Sheets go to ``pictures/`` in the work directory: ``val_ITERATION.png``, ``test_first.png`` and
+    ``test_worst.png`` (lowest IoU first); with several processes those of process 0.
+    """
+
+    def __init__(self, count: int = 6, masks: bool = False):
+        self.count, self.masks = count, masks
+
+    def before_val_epoch(self, runner) -> None:
+        self.first, self.worst = [], []
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._collect(outputs)
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._collect(outputs, worst=True)
+        if self.masks:
+            for sample in outputs:
+                write_image(Path(runner.work_dir) / "masks" / f"{sample.name}.png", _alpha(sample))
+
+    def _collect(self, samples, worst: bool = False) -> None:
+        if not is_main_process():
+            return
+        for sample in samples:
+            if len(self.first) < self.count:
+                self.first.append(self._entry(sample))
+            if worst:
+                entry = (-_iou(sample), sample.name, self._entry(sample))
+                (heapq.heappush if len(self.worst) < self.count else heapq.heappushpop)(self.worst, entry)
+
+    @staticmethod
+    def _entry(sample) -> tuple:
+        return sample.image_path, sample.name, _truth(sample), _alpha(sample), _iou(sample)
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        self._write(runner, f"val_{runner.iter:06}", self.first)
+
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        self._write(runner, "test_first", self.first)
+        self._write(runner, "test_worst", [e[2] for e in sorted(self.worst, reverse=True)])
+
+    def _write(self, runner, name: str, entries: list) -> None:
+        if not entries or not is_main_process():
+            return
+        rows = [comparison_row(read_image(path), truth, alpha, f"{title}   IoU {iou:.3f}")
+                for path, title, truth, alpha, iou in entries]
+        write_image(Path(runner.work_dir) / "pictures" / f"{name}.png", contact_sheet(rows))
+
+
+def _alpha(sample) -> np.ndarray:
+    return np.rint(sample.pred_alpha.data[0].cpu().numpy() * 255).astype(np.uint8)
+
+
+def _truth(sample) -> np.ndarray:
+    return sample.gt_alpha.data[0].cpu().numpy()
+
+
+def _iou(sample) -> float:
+    prediction, truth = _alpha(sample) > 127, _truth(sample) > 128
+    union = np.count_nonzero(prediction | truth)
+    return np.count_nonzero(prediction & truth) / union if union else 1.0

@@ -1,0 +1,141 @@
+"""From a config and the command line's settings to what the runner takes."""
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from dense.config import read_config
+from dense.errors import ConfigError
+
+DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+@dataclass
+class Settings:
+    """What ``train`` takes beside a config; None leaves the config's value.
+
+    overfit: train and validate on the first N pictures without augmentation, a check that the data are sound.
+    size: side of the square that the network is fed. feature_supervision False drops the ground-truth encoder.
+    """
+
+    work_dir: str | None = None
+    data_root: str | None = None
+    weights: str | None = None
+    batch_size: int | None = None
+    size: int | None = None
+    max_iters: int | None = None
+    val_interval: int | None = None
+    learning_rate: float | None = None
+    workers: int | None = None
+    seed: int | None = None
+    amp: str | bool | None = None
+    ema: float | None = None
+    accumulate: int | None = None
+    patience: int | None = None
+    overfit: int | None = None
+    feature_supervision: bool | None = None
+    gt_encoder: str | None = None
+    options: list[str] = field(default_factory=list)
+
+
+def load_config(name: str | Path, settings: Settings) -> Config:
+    """The config with the settings applied; still to be finished by ``runner_config``."""
+    cfg = read_config(name, settings.options)
+    cfg.work_dir = str(settings.work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(name).stem)
+    if settings.data_root:
+        cfg.data_root = settings.data_root
+    for key in ("amp", "ema", "accumulate"):
+        if getattr(settings, key) is not None:
+            cfg[key] = getattr(settings, key)
+    if settings.size:
+        cfg.task = cfg.get("task") or {}
+        cfg.task["size"] = (settings.size, settings.size)
+    if settings.batch_size:
+        cfg.train_dataloader.batch_size = settings.batch_size
+    if settings.max_iters:
+        cfg.train_cfg.max_iters = settings.max_iters
+    if settings.val_interval:
+        cfg.train_cfg.val_interval = settings.val_interval
+        cfg.default_hooks.checkpoint.interval = settings.val_interval
+    if settings.learning_rate:
+        cfg.optim_wrapper.optimizer.lr = settings.learning_rate
+    if settings.seed is not None:
+        cfg.randomness = dict(cfg.get("randomness") or {}, seed=settings.seed)
+    if settings.workers is not None:
+        for key in DATALOADERS:
+            if cfg.get(key):
+                cfg[key].num_workers = settings.workers
+    if settings.patience is not None:
+        for hook in cfg.get("custom_hooks") or []:
+            if "patience" in hook:
+                hook.patience = settings.patience
+    if settings.feature_supervision is False:
+        cfg.model.gt_encoder = None
+    if settings.gt_encoder:
+        if not cfg.model.get("gt_encoder"):
+            raise ConfigError(f"{name}: the config has no gt_encoder to take {settings.gt_encoder}")
+        cfg.model.gt_encoder.checkpoint = settings.gt_encoder
+    if settings.weights:
+        cfg.load_from = settings.weights
+    if settings.overfit:
+        _overfit(cfg, settings.overfit)
+    return cfg
+
+
+def _overfit(cfg: Config, count: int) -> None:
+    """Train and validate on the same few pictures, unaugmented."""
+    train, val = cfg.train_dataloader, cfg.val_dataloader
+    train.dataset.pipeline = [t for t in train.dataset.pipeline if not getattr(t.type, "random", False)]
+    for dataset in (train.dataset, val.dataset):
+        dataset.split, dataset.limit = train.dataset.split, count
+    train.batch_size = min(train.batch_size, count)
+    cfg.test_dataloader = copy.deepcopy(val)
+    cfg.custom_hooks = [h for h in cfg.get("custom_hooks") or [] if "patience" not in h]
+
+
+def runner_config(cfg: Config) -> Config:
+    """The config as mmengine's Runner takes it: task and data root handed down, AMP, EMA, accumulation set."""
+    from mmengine.hooks import EMAHook
+    from mmengine.model import MomentumAnnealingEMA
+
+    from dense.compat.amp import amp_wrapper
+
+    cfg = copy.deepcopy(cfg)
+    task = cfg.get("task")
+    if task is not None:
+        cfg.model.setdefault("task", task)
+    seed = (cfg.get("randomness") or {}).get("seed")
+    for key in DATALOADERS:
+        loader = cfg.get(key)
+        if not loader:
+            continue
+        if task is not None:
+            loader.dataset.setdefault("task", task)
+        if loader.dataset.get("root") is None:
+            loader.dataset.root = find_data(cfg.get("data_root"))
+        loader.dataset.setdefault("seed", seed or 0)
+        if not loader.get("num_workers"):
+            loader.num_workers, loader.persistent_workers = 0, False
+    if cfg.get("optim_wrapper"):
+        cfg.optim_wrapper.update(amp_wrapper(cfg.get("amp")))
+        if cfg.get("accumulate", 1) > 1:
+            cfg.optim_wrapper.accumulative_counts = cfg.accumulate
+    if cfg.get("ema"):
+        hook = dict(type=EMAHook, ema_type=MomentumAnnealingEMA, momentum=cfg.ema, update_buffers=True)
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), ConfigDict(hook)]
+    cfg.setdefault("default_scope", "dense")
+    return cfg
+
+
+def find_data(root: str | None) -> str:
+    """A relative data root is looked for here, then in the clone that holds the package."""
+    if root is None:
+        raise ConfigError("the config names no data_root. Remedy: --data-root FOLDER")
+    if os.path.isabs(root) or Path(root).is_dir():
+        return str(root)
+    inside = Path(__file__).resolve().parents[2] / root
+    return str(inside if inside.is_dir() else root)

@@ -1,0 +1,49 @@
+"""Measures of predicted masks, on numpy arrays alone.
+
+Loaded on first use, so that one measure does not cost the imports of another.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dense.evaluation.hce import HCE, human_correction_efforts, skeleton
+    from dense.evaluation.saliency import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall
+
+_MODULES = {
+    "HCE": "hce",
+    "human_correction_efforts": "hce",
+    "skeleton": "hce",
+    "PRCounts": "saliency",
+    "f_curve": "saliency",
+    "iou": "saliency",
+    "mae": "saliency",
+    "max_f": "saliency",
+    "mean_f": "saliency",
+    "precision_recall": "saliency",
+}
+
+__all__ = [
+    "HCE",
+    "PRCounts",
+    "f_curve",
+    "human_correction_efforts",
+    "iou",
+    "mae",
+    "max_f",
+    "mean_f",
+    "precision_recall",
+    "skeleton",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,2 @@
+"""Models: one home per system. Importing this fills the registries and the table of names."""
+import dense.models.isnet  # noqa: F401

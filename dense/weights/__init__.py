@@ -1,0 +1,1 @@
+"""Weights: safe reading and writing, and the small models that are shipped."""

@@ -1,0 +1,7 @@
+"""Train a config: python tools/train.py configs/isnet_dis5k.py [options]; the same as ``dense train``."""
+import sys
+
+from dense.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))
