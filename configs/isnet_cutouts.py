@@ -8,16 +8,17 @@ from dense.datasets.transforms import RandomCrop, RandomPhotometric, RandomRotat
 from dense.engine.hooks import TimeBudget
 
 data_root = "data/cutouts"
-task["size"] = (320, 320)
+task["size"] = (256, 256)
 model["network"]["width"] = 0.25
 model["gt_encoder"]["network"]["width"] = 0.25
 model["channels_last"] = True
+model["feature_weight"] = 0.2  # ours: with 1 the untrained trunk mostly learns the features at first
 prerequisite = dict(config="isnet_gt_encoder_cutouts.py", folder="gt_encoder")
 train_dataloader["dataset"]["pipeline"] = [
     dict(type=LoadPair), dict(type=RandomFlip, horizontal=0.5), dict(type=RandomRotate),
     dict(type=RandomCrop), dict(type=RandomPhotometric), dict(type=PackCutout)]
-train_cfg.update(max_iters=1500, val_interval=100)
-default_hooks["checkpoint"]["interval"] = 100
-custom_hooks = [*custom_hooks, dict(type=TimeBudget, seconds=480)]
+train_cfg.update(max_iters=20_000, val_interval=200)
+default_hooks["checkpoint"]["interval"] = 200
+custom_hooks = [*custom_hooks, dict(type=TimeBudget, seconds=510)]
 ema = 0.002
 baselines = ("untrained", "grabcut")

@@ -7,9 +7,9 @@ with read_base():
 from dense.engine.hooks import TimeBudget
 
 data_root = "data/cutouts"
-task["size"] = (320, 320)
+task["size"] = (256, 256)
 model["network"]["width"] = 0.25
 model["channels_last"] = True
 train_cfg.update(max_iters=200, val_interval=100)
 default_hooks["checkpoint"]["interval"] = 100
-custom_hooks = [*custom_hooks, dict(type=TimeBudget, seconds=90)]
+custom_hooks = [*custom_hooks, dict(type=TimeBudget, seconds=60)]

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from dense.errors import DatasetError
 from dense.io import find_pairs, split_folders
-from dense.registry import DATASETS
+from dense.registry import DATASETS, TRANSFORMS
 from dense.tasks import as_task
 
 LAYOUT = """\
@@ -41,7 +41,7 @@ class CutoutDataset(Dataset):
         if not self.pairs:
             raise DatasetError(f"{self.root}: no pair of picture and mask with the same name in {split}. "
                                "Remedy: tools/data/check.py says what is missing")
-        self.pipeline = Compose(list(pipeline))
+        self.pipeline = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline])
 
     def _find(self, split) -> list:
         if not self.root.is_dir():

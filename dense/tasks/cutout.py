@@ -35,6 +35,8 @@ class CutoutTask:
             raise ValueError(f"size must be two whole numbers >= 32 (height, width), not {self.size!r}")
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"mean and std need three values (R, G, B), not {self.mean} and {self.std}")
         if any(s <= 0 for s in self.std):
             raise ValueError(f"std must be positive, not {self.std}")
         object.__setattr__(self, "size", tuple(int(s) for s in size))

@@ -5,14 +5,16 @@
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import torch
 from mmengine.structures import BaseDataElement, PixelData
 
-from dense.datasets.cache import PictureCache
+from dense.datasets.cache import PictureCache, read_content
 from dense.errors import ImageError
-from dense.io import mask_problem, read_image, read_mask
+from dense.io import Pair, mask_problem, read_image, read_mask
 from dense.registry import TRANSFORMS
 
 
@@ -22,6 +24,9 @@ class LoadPair:
 
     cache: keep the resized arrays on disk (see ``PictureCache``). keep_mask: keep the mask at its own size
     too, as ``full_mask``, for evaluation. scale: > 1 leaves room for crops.
+
+    Raises ImageError for files that cannot be read, a mask of another size than its picture (both turned
+    upright by their EXIF orientation), and 0/1 masks.
     """
 
     random = False
@@ -31,35 +36,45 @@ class LoadPair:
         self.keep_mask, self.scale = keep_mask, scale
 
     def __call__(self, results: dict) -> dict:
-        task = results["task"]
-        if self.scale != 1:
-            task = type(task)(size=tuple(round(s * self.scale) for s in task.size))
-        settings = f"{task.size} linear"
+        pair, height, width = results["pair"], *(round(s * self.scale) for s in results["task"].size)
+        task, count = replace(results["task"], size=(height, width)), height * width
 
-        def load(path, read, kind):
-            def make(content):
-                try:
-                    return task.resize(read(content))
-                except ImageError as error:
-                    raise ImageError(str(error).replace("<bytes>", str(path))) from None
+        def make(image: bytes, mask: bytes) -> np.ndarray:
+            arrays = decode_pair(pair, image, mask)
+            return np.concatenate([task.resize(a).ravel() for a in arrays])
 
-            if self.cache is None:
-                return make(path.read_bytes())
-            return self.cache.get(path, f"{kind} {settings}", make)
-
-        pair = results["pair"]
-        results["image"] = load(pair.image, read_image, "image")
-        if self.keep_mask:
-            full = read_mask(pair.mask)
-            results["full_mask"], results["mask"] = full, task.resize(full)
+        files = (pair.image, pair.mask)
+        if self.cache is None:
+            flat = make(*map(read_content, files))
         else:
-            results["mask"] = load(pair.mask, read_mask, "mask")
-        if mask_problem(results.get("full_mask", results["mask"])) == "0/1 mask":
-            raise ImageError(
-                f"{pair.mask}: a 0/1 mask, which would train to nothing. Remedy: store 0 and 255 "
-                "(multiply by 255); tools/data/check.py finds all of them")
-        results["ori_shape"] = results["full_mask"].shape if self.keep_mask else results["mask"].shape
+            flat = self.cache.get(files, "picture and mask, linear", (4 * count,), make)
+        results["image"] = flat[:3 * count].reshape(height, width, 3)
+        results["mask"] = flat[3 * count:].reshape(height, width)
+        if self.keep_mask:
+            results["full_mask"] = read_mask(pair.mask)
+        results["ori_shape"] = results.get("full_mask", results["mask"]).shape
         return results
+
+
+def decode_pair(pair: Pair, image: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 picture (H, W, 3) and mask (H, W) from the contents of a pair's files; ImageError if they do not fit."""
+    arrays = []
+    for path, content, read in ((pair.image, image, read_image), (pair.mask, mask, read_mask)):
+        try:
+            arrays.append(read(content))
+        except ImageError as error:  # the reader knows no name
+            raise type(error)(str(error).replace("the given bytes", str(path), 1)) from None
+    picture, truth = arrays
+    if picture.shape[:2] != truth.shape:
+        raise ImageError(
+            f"{pair.mask}: the mask has {truth.shape[1]} x {truth.shape[0]} pixels, its picture {pair.image} "
+            f"{picture.shape[1]} x {picture.shape[0]} (both upright). Remedy: replace the one that is wrong; "
+            "tools/data/check.py finds all of them")
+    if mask_problem(truth) == "0/1 mask":
+        raise ImageError(
+            f"{pair.mask}: a 0/1 mask, which would train to nothing. Remedy: store 0 and 255 "
+            "(multiply by 255); tools/data/check.py finds all of them")
+    return picture, truth
 
 
 @TRANSFORMS.register_module()
@@ -109,7 +124,7 @@ class RandomCrop:
 
 @TRANSFORMS.register_module()
 class RandomRotate:
-    """With ``probability``, a rotation by up to ``degrees``; the border repeats in the picture, empty in the mask."""
+    """With ``probability``, a rotation by up to ``degrees``; picture and mask are mirrored at the border."""
 
     random = True
 
@@ -122,15 +137,19 @@ class RandomRotate:
             height, width = results["mask"].shape
             matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5),
                                              float(rng.uniform(-self.degrees, self.degrees)), 1.0)
-            for key, border in (("image", cv2.BORDER_REFLECT_101), ("mask", cv2.BORDER_CONSTANT)):
+            for key in ("image", "mask"):  # the same border: a mirrored piece of the object is foreground too
                 results[key] = cv2.warpAffine(np.ascontiguousarray(results[key]), matrix, (width, height),
-                                              flags=cv2.INTER_LINEAR, borderMode=border)
+                                              flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         return results
 
 
 @TRANSFORMS.register_module()
 class RandomPhotometric:
-    """Brightness, contrast, saturation and per-channel gain, each drawn from 1 +- its value; grey sometimes."""
+    """Brightness, contrast, saturation and per-channel gain, each drawn from 1 +- its value; grey sometimes.
+
+    Brightness is held back where more than about 5 % of the values would exceed 255: in a burnt-out picture a
+    white object has no outline. The gains average 1: a colour cast.
+    """
 
     random = True
 
@@ -143,8 +162,10 @@ class RandomPhotometric:
         rng = results["rng"]
         b, c, s = (1 + rng.uniform(-v, v) for v in (self.brightness, self.contrast, self.saturation))
         gains = 1 + rng.uniform(-self.gain, self.gain, 3)
+        gains /= gains.mean()
         if rng.random() < self.grey:
             s = 0.0
+        b = min(b, (255 - 128 * (1 - c)) / (c * max(1.0, np.percentile(results["image"][::8, ::8], 95))))
         # all four are linear in RGB: one 3x4 matrix, one pass over the picture
         luma = np.array([0.299, 0.587, 0.114])
         matrix = np.diag(gains * b * c) @ (s * np.eye(3) + (1 - s) * luma)
