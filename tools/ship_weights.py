@@ -6,10 +6,13 @@ Write the model card beside them by hand: data, steps, metrics, licence, what th
 """
 import argparse
 import sys
+from pathlib import Path
 
-from dense.errors import DenseError
-from dense.weights.files import read_weights, write_weights
-from dense.weights.shipped import FOLDER
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the package
+
+from dense.errors import DenseError  # noqa: E402
+from dense.weights.files import read_weights, write_weights  # noqa: E402
+from dense.weights.shipped import FOLDER  # noqa: E402
 
 LIMIT = 6 * 2**20
 

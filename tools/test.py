@@ -1,7 +1,10 @@
 """Test weights: python tools/test.py CONFIG CHECKPOINT [options]; the same as ``dense test``."""
 import sys
+from pathlib import Path
 
-from dense.cli import main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the package
+
+from dense.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main(["test", *sys.argv[1:]]))

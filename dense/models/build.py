@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.config import Config
 from torch import Tensor, nn
 
 from dense.errors import ConfigError, WeightsError
 from dense.models.names import find_name
 from dense.registry import MODELS
-from dense.weights.files import Weights, read_weights
+from dense.weights.files import Weights, find_state_dict, read_weights
 from dense.weights.shipped import find_shipped
 
 
@@ -21,80 +22,99 @@ def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) 
     name_or_config: a registered name (``'isnet'``), a name with shipped weights (``'isnet@cutouts'``), the
         path of a config file, or a config.
     weights: a file (.safetensors, .pth/.pt, .onnx) or a state dict, in our layout or the published one,
-        with or without ``module.``; recognised by its keys. None leaves the initial weights.
+        with or without ``module.``; recognised by its keys. None leaves the initial weights. Where the file
+        tells the network's settings (its width), a name is built with them.
     overrides: keyword arguments of the network (``width=0.25``).
 
-    Raises ConfigError for unknown names or overrides, WeightsError for weights that are damaged, unsafe or
-    do not fit (with the missing and unknown keys listed).
+    Raises ConfigError for unknown names, overrides or devices, WeightsError for weights that are damaged,
+    unsafe or do not fit (with the missing and unknown keys listed).
     """
-    source = None
-    if isinstance(name_or_config, str) and "@" in name_or_config:
+    is_config = not isinstance(name_or_config, str) or name_or_config.endswith(".py")
+    if not is_config and "@" in name_or_config:
         if weights is not None:
-            raise ConfigError(f"{name_or_config!r} already names its weights; leave out weights={weights!r}")
-        name_or_config, weights = name_or_config.split("@")[0], find_shipped(name_or_config)
-    if weights is not None:
-        source = weights if isinstance(weights, Mapping) else read_weights_lazily(weights)
-    name, config = _config_of(name_or_config, overrides, source)
-    config.pop("gt_encoder", None)
+            raise ConfigError(f"{name_or_config!r} already names its weights. Remedy: leave out weights=...")
+        weights = find_shipped(name_or_config)
+        name_or_config = name_or_config.split("@")[0]
+    source = read_weights_lazily(weights) if isinstance(weights, str | Path) else weights
+    if is_config:
+        config = _from_config(name_or_config, overrides)
+    else:
+        config = _from_name(name_or_config, overrides, source.meta if isinstance(source, Weights) else {})
+    _check_settings(config["network"])
     model = MODELS.build(config)
     if source is not None:
-        load_network_weights(model.network, source, name)
-    return model.to(device).eval()
+        load_network_weights(model.network, source)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        raise ConfigError(f"device {device!r} cannot be used: {error}. Remedy: device='cpu', or install the "
+                          "torch of that device") from error
 
 
-def read_weights_lazily(path) -> Weights | Path:
+def _from_name(name: str, overrides: dict, meta: Mapping) -> dict:
+    """Model config of a registered name; settings stored with the weights yield to the overrides."""
+    config = find_name(name).make({**meta.get("network", {}), **overrides})
+    if "task" in meta:
+        config["task"] = meta["task"]
+    return config
+
+
+def _from_config(config: Config | Mapping | str | Path, overrides: dict) -> dict:
+    """Model config of a config file, of its contents, or of its ``model`` alone."""
+    from dense.config import read_config
+
+    full = read_config(config) if isinstance(config, str | Path) else config
+    model = copy.deepcopy(dict(full.get("model", full)))
+    if not isinstance(model.get("network"), Mapping) or "type" not in model["network"]:
+        raise ConfigError("the config names no network. Remedy: give it model=dict(type=..., network=dict(type=...))")
+    if "task" in full:
+        model.setdefault("task", copy.deepcopy(full["task"]))
+    model.pop("gt_encoder", None)  # only training needs it
+    model["network"].update(overrides)
+    return model
+
+
+def _check_settings(config: Mapping) -> None:
+    """ConfigError if the network's class does not take a setting."""
+    network = config["type"]
+    network = MODELS.get(network) if isinstance(network, str) else network
+    if network is None:
+        raise ConfigError(f"no network class is called {config['type']!r}. Remedy: import it where it is registered")
+    known = inspect.signature(network).parameters
+    for key in config:
+        if key != "type" and key not in known:
+            raise ConfigError(f"{network.__name__} has no setting {key!r}; it has {', '.join(sorted(known))}")
+
+
+def read_weights_lazily(path: str | Path) -> Weights | Path:
     """The weights of a file; an ONNX path is returned as it is, since reading it needs the network."""
     path = Path(path)
     return path if path.suffix.lower() == ".onnx" and path.is_file() else read_weights(path)
 
 
-def _config_of(name_or_config, overrides: dict, source) -> tuple[str | None, dict]:
-    """The model's name (None for a config) and its config with the overrides in the network."""
-    meta = source.meta if isinstance(source, Weights) else {}
-    if isinstance(name_or_config, Mapping) or str(name_or_config).endswith(".py"):
-        from dense.config import read_config
-
-        config = name_or_config if isinstance(name_or_config, Mapping) else read_config(name_or_config)
-        config = copy.deepcopy(config.get("model", config))
-        if isinstance(name_or_config, str | Path) and "task" in (full := read_config(name_or_config)):
-            config.setdefault("task", full["task"])
-        config["network"].update(overrides)
-        name = None
-    else:
-        entry = find_name(str(name_or_config))
-        config = entry.make({**meta.get("network", {}), **overrides})
-        name = entry.name
-        if "task" in meta:
-            config["task"] = meta["task"]
-    network = config["network"]["type"]
-    network = MODELS.get(network) if isinstance(network, str) else network
-    allowed = set(inspect.signature(network).parameters)
-    for key in overrides:
-        if key not in allowed:
-            raise ConfigError(f"{network.__name__} has no setting {key!r}; it has {', '.join(sorted(allowed))}")
-    return name, config
-
-
-def load_network_weights(network: nn.Module, source, name: str | None = None) -> None:
+def load_network_weights(network: nn.Module, source: Mapping | Weights | str | Path) -> None:
     """Load weights into a plain network, strictly.
 
-    source: a state dict, ``Weights`` or a path. Raises WeightsError that lists missing and unknown keys
-    and keys of another shape; nothing is changed then.
+    source: a state dict, ``Weights`` or a file. An ONNX file is read by the network's own ``read_onnx``.
+    Raises WeightsError that lists missing and unknown keys and keys of another shape; nothing is changed
+    then.
     """
     origin = "the state dict"
     if isinstance(source, str | Path):
-        source = read_weights_lazily(source)
+        origin, source = str(source), read_weights_lazily(source)
     if isinstance(source, Path):
-        reader = find_name(name).read_onnx if name else _onnx_reader(network)
-        if reader is None:
-            raise WeightsError(f"{source}: ONNX copies of {name} cannot be read back. Remedy: use the .pth")
-        origin, state = str(source), reader(source, network)
+        if not hasattr(network, "read_onnx"):
+            raise WeightsError(f"{source}: ONNX copies of {type(network).__name__} cannot be read back. "
+                               "Remedy: use the .safetensors or .pth")
+        state = network.read_onnx(source)
     elif isinstance(source, Weights):
-        origin, state = str(source.path), source.tensors
+        origin, state = str(source.path or origin), source.tensors
     else:
-        state = source
-    state = network_keys(state)
+        state = find_state_dict(source)
+        if state is None:
+            raise WeightsError("the weights hold no state dict (keys -> tensors). Remedy: give model.state_dict()")
     own = network.state_dict()
+    state = network_keys(state, own)
     problems = []
     if missing := [k for k in own if k not in state]:
         problems.append(f"{len(missing)} missing: {_some(missing)}")
@@ -110,17 +130,11 @@ def load_network_weights(network: nn.Module, source, name: str | None = None) ->
     network.load_state_dict(state)
 
 
-def _onnx_reader(network: nn.Module):
-    from dense.models.isnet.published import read_onnx
-
-    return read_onnx if hasattr(network, "stage1") else None
-
-
-def network_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keys of the plain network from any layout: ``module.*``, ``network.*``, or published as they are."""
+def network_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` without the prefixes ``module.`` and ``network.``, unless the keys in ``own`` have them too."""
     out = dict(state)
     for prefix in ("module.", "network."):
-        if out and all(k.startswith(prefix) for k in out):
+        if all(k.startswith(prefix) for k in out) and not all(k.startswith(prefix) for k in own):
             out = {k.removeprefix(prefix): v for k, v in out.items()}
     return out
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from dense.errors import ConfigError
 
@@ -13,14 +12,12 @@ from dense.errors import ConfigError
 class ModelName:
     """One buildable name.
 
-    make: network overrides -> model config; read_onnx: (file, network) -> state dict of the network,
-    or None where ONNX copies cannot be read back.
+    make: settings of the network -> model config.
     """
 
     name: str
     summary: str
     make: Callable[[dict], dict]
-    read_onnx: Callable[[Path, object], dict] | None = None
 
 
 _NAMES: dict[str, ModelName] = {}

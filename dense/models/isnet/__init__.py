@@ -1,14 +1,13 @@
 """IS-Net: networks, losses, the trainable model and its names."""
 from dense.models.isnet.model import CutoutModel, CutoutPreprocessor
 from dense.models.isnet.network import GTEncoder, ISNet
-from dense.models.isnet.published import read_onnx
 from dense.models.names import ModelName, register_name
 
 register_name(ModelName(
     "isnet", "IS-Net, dichotomous segmentation (cut-out), 44.0 M parameters at width 1",
-    lambda network: dict(type=CutoutModel, network=dict(type=ISNet, **network)), read_onnx))
+    lambda network: dict(type=CutoutModel, network=dict(type=ISNet, **network))))
 register_name(ModelName(
     "isnet_gt_encoder", "Ground-truth encoder of IS-Net (training only), 6.9 M parameters at width 1",
-    lambda network: dict(type=CutoutModel, network=dict(type=GTEncoder, **network)), read_onnx))
+    lambda network: dict(type=CutoutModel, network=dict(type=GTEncoder, **network))))
 
 __all__ = ["CutoutModel", "CutoutPreprocessor", "GTEncoder", "ISNet"]

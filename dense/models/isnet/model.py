@@ -111,7 +111,7 @@ class CutoutModel(BaseModel):
         from dense.models.build import load_network_weights
 
         network = MODELS.build(copy.deepcopy(config["network"]))
-        load_network_weights(network, config["checkpoint"], "isnet_gt_encoder")
+        load_network_weights(network, config["checkpoint"])
         return FrozenEncoder(network)
 
     def forward(self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None,
@@ -139,7 +139,7 @@ class CutoutModel(BaseModel):
     def predict(self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None):
         """Data samples with ``pred_alpha`` (1, H, W) float 0..1 at the size of each picture, and
         ``pred_sem_seg`` (1, H, W) labels 0/1 (alpha > 0.5) for stock metrics."""
-        probability = self.network(inputs)[0][0].float().sigmoid().cpu().numpy()
+        probability = self.network(inputs)[0][0].detach().float().sigmoid().cpu().numpy()
         samples = list(data_samples) if data_samples is not None else [
             BaseDataElement() for _ in range(len(inputs))]
         for sample, p in zip(samples, probability, strict=True):

@@ -19,19 +19,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dense.errors import ConfigError
+from dense.models.isnet.published import read_onnx
+
 
 def scaled(channels: int, width: float) -> int:
     """``channels * width`` rounded to a multiple of 8, at least 8; the published value for width 1.
 
     Below 8 channels the CPU's dilated convolutions fall back to a path more than ten times slower.
     """
+    if not width > 0:
+        raise ConfigError(f"width={width} is not positive; 1 is the published network, 0.25 a small one")
     return channels if width == 1 else max(8, 8 * round(channels * width / 8))
 
 
 def resize_like(x: Tensor, target: Tensor) -> Tensor:
-    """Bilinear resize (align_corners=False) of ``x`` to the height and width of ``target``."""
-    if x.shape[-2:] == target.shape[-2:]:
-        return x
+    """Bilinear resize (align_corners=False) of ``x`` to the height and width of ``target``.
+
+    No shortcut for equal sizes: an exported graph would keep the choice of the size it was traced with.
+    """
     return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -78,7 +84,9 @@ class RSU(nn.Module):
         deep = self.get_submodule(f"rebnconv{self.depth}")(skips[-1])
         for level in range(self.depth - 1, 0, -1):
             skip = skips[level - 1]
-            deep = self.get_submodule(f"rebnconv{level}d")(torch.cat((resize_like(deep, skip), skip), 1))
+            if level < self.depth - 1:  # the last two levels have one size
+                deep = resize_like(deep, skip)
+            deep = self.get_submodule(f"rebnconv{level}d")(torch.cat((deep, skip), 1))
         return deep + residual
 
 
@@ -118,6 +126,8 @@ class ISNet(nn.Module):
     forward: (N, in_channels, H, W) -> (logits, features): six logit maps (N, 1, H, W), fine to coarse,
         and the six decoder features that feature supervision compares, fine to coarse.
     """
+
+    read_onnx = read_onnx
 
     def __init__(self, in_channels: int = 3, width: float = 1.0):
         super().__init__()
@@ -177,9 +187,12 @@ class ConvIn(nn.Module):
 class GTEncoder(nn.Module):
     """Ground-truth encoder: 6,877,734 parameters at width 1 (``ISNetGTEncoder`` of the published code).
 
-    forward: masks (N, 1, H, W) in 0..1 -> (six logit maps (N, 1, H, W), six features), fine to coarse;
+    width: as for ``ISNet``; the two must agree.
+    forward: masks (N, in_channels, H, W) in 0..1 -> (six logit maps (N, 1, H, W), six features), fine to coarse;
         the features have the shapes of ``ISNet``'s at the same width.
     """
+
+    read_onnx = read_onnx
 
     def __init__(self, in_channels: int = 1, width: float = 1.0):
         super().__init__()

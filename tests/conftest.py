@@ -1,0 +1,14 @@
+"""Shared by all tests: few threads, and reference values computed by the original networks."""
+import functools
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+
+import pytest
+from reference import load_reference
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """``reference("isnet_dis")`` -> its filled weights, inputs and outputs, made once."""
+    return functools.cache(load_reference)
