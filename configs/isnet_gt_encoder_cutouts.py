@@ -7,7 +7,7 @@ with read_base():
 from dense.engine.hooks import TimeBudget
 
 data_root = "data/cutouts"
-task["size"] = (256, 256)
+task["size"] = (192, 192)
 model["network"]["width"] = 0.25
 model["channels_last"] = True
 train_cfg.update(max_iters=200, val_interval=100)

@@ -7,6 +7,8 @@ import importlib
 import os
 import pkgutil
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 
 from dense import __version__, commands
@@ -29,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args) or 0
     except DenseError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("DENSE_TRACEBACK"):
+            traceback.print_exception(error)
+        _report(error)
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
@@ -38,3 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _report(error: DenseError) -> None:
+    """Print an error; of several processes with the same one, only the first does."""
+    rank = int(os.environ.get("RANK", "0"))
+    if rank:
+        time.sleep(3)  # torchrun ends this process meanwhile if process 0 failed as well
+    print(f"error{f' (process {rank})' if rank else ''}: {error}", file=sys.stderr, flush=True)

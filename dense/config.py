@@ -24,6 +24,14 @@ SETTINGS = {
 }
 RUNNER_EXTRAS = {"model_wrapper_cfg", "compile", "find_unused_parameters", "activation_checkpointing",
                  "efficient_conv_bn_eval"}
+# parts of a config that are dicts without a class
+PARTS = {
+    "gt_encoder": {"network", "checkpoint"},
+    "prerequisite": {"config", "folder"},
+    "randomness": {"seed", "diff_rank_seed", "deterministic"},
+    "env_cfg": {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"},
+    "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"},
+}
 DATALOADER_EXTRAS = {"dataset", "sampler", "batch_sampler", "collate_fn", "worker_init_fn", "num_batch_per_epoch"}
 
 
@@ -62,7 +70,7 @@ def read_config(name: str | Path, options: Iterable[str] = ()) -> Config:
     except SyntaxError as error:
         raise ConfigError(f"{path}, line {error.lineno}: {error.msg}. Remedy: mend the Python there") from None
     except Exception as error:
-        raise ConfigError(f"{path}: cannot be read as a config: {error}") from None
+        raise ConfigError(f"{path}: cannot be read as a config: {type(error).__name__}: {error}") from error
     for key in [k for k in config if inspect.isclass(config[k]) or inspect.isroutine(config[k])]:
         config.pop(key)  # names that a base config imported
     for option in options:
@@ -91,24 +99,31 @@ def parse_option(option: str) -> tuple[list[str], object]:
 def _apply(config: Config, option: str) -> None:
     path, value = parse_option(option)
     node = config
-    for depth, key in enumerate(path[:-1]):
-        where = ".".join(path[:depth + 1])
-        if isinstance(node, list | tuple):
+    for depth, key in enumerate(path):
+        where, last = ".".join(path[:depth + 1]), depth == len(path) - 1
+        if isinstance(node, list):
             if not key.isdigit() or int(key) >= len(node):
-                raise ConfigError(f"--cfg-options {option!r}: {where}: no entry {key} in a list of {len(node)}")
-            node = node[int(key)]
-            continue
-        if node.get(key) is None:
-            if key not in node:
-                raise ConfigError(f"--cfg-options {option!r}: there is no {where!r}{_near(key, list(node))}")
-            node[key] = ConfigDict()
-        node = node[key]
-        if not isinstance(node, Mapping | list | tuple):
-            raise ConfigError(f"--cfg-options {option!r}: {where!r} is {node!r}, it has no parts")
-    if isinstance(node, list):
-        node[int(path[-1])] = value
-    else:
-        node[path[-1]] = value
+                raise ConfigError(f"--cfg-options {option!r}: {where!r}: no entry {key!r} in a list of {len(node)}")
+            key = int(key)
+        elif not isinstance(node, Mapping | Config):
+            whole = ".".join(path[:depth])
+            raise ConfigError(f"--cfg-options {option!r}: {whole!r} is {node!r}, it has no parts to set. "
+                              f"Remedy: set {whole} as a whole")
+        elif key not in node and not last:
+            raise ConfigError(f"--cfg-options {option!r}: there is no {where!r}{_near(key, list(node))}")
+        if last:
+            node[key] = _configured(value)
+        else:
+            if node[key] is None:
+                node[key] = ConfigDict()
+            node = node[key]
+
+
+def _configured(value):
+    """A literal as configs hold it: dicts, those in lists too, become ConfigDicts."""
+    if isinstance(value, dict):
+        return ConfigDict({k: _configured(v) for k, v in value.items()})
+    return [_configured(v) for v in value] if isinstance(value, list) else value
 
 
 def _near(key: str, known: Iterable[str]) -> str:
@@ -138,6 +153,8 @@ def _check_node(node, where: str, origin: str) -> None:
     allowed = None
     if inspect.isclass(cls):
         allowed = parameters_of(cls)
+    elif cls is None and (part := where.rpartition(".")[2]) in PARTS:
+        allowed = PARTS[part]
     elif where.endswith("dataloader"):
         from torch.utils.data import DataLoader
 
@@ -147,6 +164,12 @@ def _check_node(node, where: str, origin: str) -> None:
             owner = cls.__name__ if inspect.isclass(cls) else where
             raise ConfigError(f"{origin}: {where}: {owner} has no setting {key!r}{_near(key, allowed)}")
         _check_node(node[key], f"{where}.{key}", origin)
+
+
+def type_name(node: Mapping) -> str:
+    """Class name of a config node, whose type is a class or a registered name."""
+    cls = node["type"]
+    return cls if isinstance(cls, str) else cls.__name__
 
 
 def parameters_of(cls: type) -> set[str] | None:

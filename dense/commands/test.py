@@ -21,15 +21,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from mmengine.dist import is_main_process
+
     from dense.commands.train import settings_of
+    from dense.compat.distributed import end_processes
     from dense.engine.test import print_table, test
-    from dense.engine.train import silence_libraries
 
     settings = settings_of(args)
     if settings.work_dir is None:
         settings.work_dir = str(Path("work_dirs") / f"{Path(args.config).stem}-test")
-    silence_libraries()
     rows = test(args.config, args.checkpoint, settings, args.splits, args.baselines, args.masks)
-    print_table(rows)
-    print(f"\nfigures {settings.work_dir}/test.json and .md, per picture test.csv, worst cases pictures/test_worst.png")
+    if is_main_process():
+        print_table(rows)
+        each = f"{settings.work_dir}/{{{','.join(args.splits)}}}" if args.splits else settings.work_dir
+        print(f"\nfigures {settings.work_dir}/test.json and .md, per picture {each}/test.csv, "
+              f"worst cases {each}/pictures/test_worst.png")
+    end_processes()
     return 0

@@ -53,7 +53,9 @@ def settings_of(args: Namespace):
 
 
 def run(args: Namespace) -> int:
+    from dense.compat.distributed import end_processes
     from dense.engine.train import train_and_report
 
     train_and_report(args.config, settings_of(args), args.resume, args.fresh)
+    end_processes()
     return 0

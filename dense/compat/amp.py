@@ -4,8 +4,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
+from dense.errors import ConfigError
 from dense.registry import OPTIM_WRAPPERS
 
 
@@ -35,11 +36,7 @@ def amp_wrapper(setting: bool | str | None) -> dict:
     if setting == "bf16":
         return {"type": AutocastOptimWrapper, "dtype": "bfloat16"}
     if setting == "fp16" and cuda:
-        from mmengine.optim import AmpOptimWrapper
-
         return {"type": AmpOptimWrapper, "dtype": "float16", "loss_scale": "dynamic"}
-    from dense.errors import ConfigError
-
     if setting == "fp16":
         raise ConfigError("amp='fp16' needs a CUDA device, and there is none. Remedy: amp='bf16', or amp=True")
     raise ConfigError(f"amp={setting!r} is unknown; use None, True, 'bf16' or 'fp16'")

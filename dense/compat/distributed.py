@@ -14,14 +14,20 @@ def launched_by_torchrun() -> bool:
 
 
 def start_processes() -> None:
-    """Join the process group: NCCL with CUDA devices, gloo without. Does nothing when already joined."""
-    if dist.is_initialized():
+    """Under torchrun, join the process group: NCCL with CUDA devices, gloo without. Once is enough."""
+    if not launched_by_torchrun() or dist.is_initialized():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl")
     else:
         dist.init_process_group("gloo")
+
+
+def end_processes() -> None:
+    """Leave the process group after success: a process that just exits may abort while others still talk."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -46,19 +52,21 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(x)
-        local = torch.stack([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)),
-                             x.new_full((x.shape[1],), x.numel() / x.shape[1])])
-        total, squares, count = _SumOverProcesses.apply(local)
-        mean = total / count
-        var = (squares / count - mean * mean).clamp_min(0)
+        shape = (1, -1, 1, 1)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        local = torch.cat([wide.sum((0, 2, 3)), wide.new_tensor([x.numel() / x.shape[1]])])
+        total = _SumOverProcesses.apply(local)
+        count = total[-1]
+        mean = total[:-1] / count
+        centred = wide - mean.view(shape)  # a second round: the mean of squares less the square would cancel
+        var = _SumOverProcesses.apply((centred * centred).sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             factor = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean.detach(), factor)
-            self.running_var.lerp_((var * count / (count - 1)).detach(), factor)
+            self.running_mean.lerp_(mean, factor)
+            self.running_var.lerp_(var * count / (count - 1), factor)
         scale = self.weight * torch.rsqrt(var + self.eps)
-        shape = (1, -1, 1, 1)
-        return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
 
 def convert_sync_batchnorm(module: nn.Module) -> nn.Module:

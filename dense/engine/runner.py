@@ -7,18 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, master_only
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 
 from dense.compat.distributed import convert_sync_batchnorm, launched_by_torchrun, start_processes
+from dense.engine.explain import config_errors, intact
 from dense.engine.hooks.checkpoint import saved_checkpoints
-from dense.errors import WeightsError
+from dense.errors import DenseError, WeightsError
 from dense.models.build import load_network_weights, read_weights_lazily
 from dense.registry import RUNNERS
 from dense.tasks import as_task
 from dense.weights.files import read_checkpoint, write_checkpoint
+
+# warnings about what is meant to be: metrics without a prefix (their names are unique), and accumulation with
+# BatchNorm
+NO_NEWS = ("prefix is not set", "Gradient accumulative may")
 
 
 def weights_meta(cfg: Mapping) -> dict:
@@ -49,9 +55,8 @@ class DenseRunner(Runner):
     """
 
     def setup_env(self, env_cfg: dict) -> None:
-        if launched_by_torchrun():
-            start_processes()
-            self._distributed = True
+        start_processes()
+        self._distributed = launched_by_torchrun()
         threads = torch.get_num_threads()
         super().setup_env(env_cfg)
         torch.set_num_threads(threads)  # mmengine would set 1 under torchrun for good
@@ -61,8 +66,7 @@ class DenseRunner(Runner):
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
-        # our metrics have unique names; a prefix would only lengthen them
-        logger.addFilter(lambda record: "prefix is not set" not in record.getMessage())
+        logger.addFilter(lambda record: not any(text in record.getMessage() for text in NO_NEWS))
         return logger
 
     def wrap_model(self, model_wrapper_cfg, model):
@@ -78,10 +82,28 @@ class DenseRunner(Runner):
             module=model, device_ids=device_ids, broadcast_buffers=False,
             find_unused_parameters=self.cfg.get("find_unused_parameters", False))
 
+    @staticmethod
+    def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        # else each pass draws a seed from the global generator, and a resumed run makes other passes
+        loader.generator = torch.Generator().manual_seed(seed or 0)
+        return loader
+
     @property
     def plain_model(self):
         """The model without the wrapper for several processes."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def prepare(self) -> None:
+        """Build what mmengine builds on first use, so that faults of a config show before anything runs."""
+        if self._train_loop is None:
+            self._test_loop = self.test_loop
+            return
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None and not self.auto_scale_lr:  # which comes before the schedulers
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        self._val_loop = self.val_loop
 
     def load_or_resume(self) -> None:
         if self._has_loaded:
@@ -133,10 +155,21 @@ class DenseRunner(Runner):
             "meta": meta | {"seed": self.seed, "weights": weights_meta(self.cfg)},
             "state_dict": {k: v.cpu() for k, v in self.plain_model.state_dict().items()},
             "message_hub": plain({k: v for k, v in self.message_hub.runtime_info.items()
-                                  if k not in ("cfg", "iter", "epoch", "max_iters", "max_epochs")}),
+                                  if k not in ("cfg", "experiment_name", "iter", "epoch", "max_iters", "max_epochs")}),
             "optimizer": self.optim_wrapper.state_dict(),
             "param_schedulers": [plain(s.state_dict()) for s in self.param_schedulers or ()],
             "rng": torch.get_rng_state(),
         }
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        write_checkpoint(Path(out_dir) / filename, checkpoint)
+        try:
+            write_checkpoint(Path(out_dir) / filename, checkpoint)
+        except DenseError as error:
+            raise DenseError(f"{error}. {intact(Path(out_dir))}") from error
+
+
+def build_runner(cfg: Config, origin: str | Path) -> DenseRunner:
+    """The runner of a finished config; ConfigError with ``origin`` if a class refuses its settings."""
+    with config_errors(origin):
+        runner = DenseRunner.from_cfg(cfg)
+        runner.prepare()
+    return runner

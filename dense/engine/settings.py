@@ -2,15 +2,21 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import EMAHook
+from mmengine.model import MomentumAnnealingEMA
 
+from dense.compat.amp import amp_wrapper
 from dense.config import read_config
 from dense.errors import ConfigError
+from dense.registry import TRANSFORMS
 
+_RUNS = itertools.count(1)
 DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -40,6 +46,16 @@ class Settings:
     feature_supervision: bool | None = None
     gt_encoder: str | None = None
     options: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        for key in ("batch_size", "size", "max_iters", "val_interval", "accumulate", "patience", "overfit"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise ConfigError(f"{key} {value}: must be at least 1")
+        for key in ("workers", "seed"):
+            if (value := getattr(self, key)) is not None and value < 0:
+                raise ConfigError(f"{key} {value}: must be at least 0")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate {self.learning_rate}: must be above 0")
 
 
 def load_config(name: str | Path, settings: Settings) -> Config:
@@ -89,7 +105,7 @@ def load_config(name: str | Path, settings: Settings) -> Config:
 def _overfit(cfg: Config, count: int) -> None:
     """Train and validate on the same few pictures, unaugmented."""
     train, val = cfg.train_dataloader, cfg.val_dataloader
-    train.dataset.pipeline = [t for t in train.dataset.pipeline if not getattr(t.type, "random", False)]
+    train.dataset.pipeline = [t for t in train.dataset.pipeline if not getattr(_transform(t), "random", False)]
     for dataset in (train.dataset, val.dataset):
         dataset.split, dataset.limit = train.dataset.split, count
     train.batch_size = min(train.batch_size, count)
@@ -97,13 +113,12 @@ def _overfit(cfg: Config, count: int) -> None:
     cfg.custom_hooks = [h for h in cfg.get("custom_hooks") or [] if "patience" not in h]
 
 
+def _transform(node: ConfigDict) -> type:
+    return TRANSFORMS.get(node["type"]) if isinstance(node["type"], str) else node["type"]
+
+
 def runner_config(cfg: Config) -> Config:
     """The config as mmengine's Runner takes it: task and data root handed down, AMP, EMA, accumulation set."""
-    from mmengine.hooks import EMAHook
-    from mmengine.model import MomentumAnnealingEMA
-
-    from dense.compat.amp import amp_wrapper
-
     cfg = copy.deepcopy(cfg)
     task = cfg.get("task")
     if task is not None:
@@ -125,9 +140,14 @@ def runner_config(cfg: Config) -> Config:
         if cfg.get("accumulate", 1) > 1:
             cfg.optim_wrapper.accumulative_counts = cfg.accumulate
     if cfg.get("ema"):
+        if not 0 < cfg.ema < 1:
+            raise ConfigError(f"ema={cfg.ema!r} is no momentum; it lies between 0 and 1, for example 0.001")
         hook = dict(type=EMAHook, ema_type=MomentumAnnealingEMA, momentum=cfg.ema, update_buffers=True)
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), ConfigDict(hook)]
     cfg.setdefault("default_scope", "dense")
+    # mmengine shares counters and logs between runs of one name, and its own names last a second
+    name = cfg.get("experiment_name") or Path(cfg.filename or "dense").stem
+    cfg.experiment_name = f"{name}_{next(_RUNS)}"
     return cfg
 
 

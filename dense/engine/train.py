@@ -1,23 +1,25 @@
 """Training: one command from a config to weights, metrics and pictures."""
 from __future__ import annotations
 
-import copy
-import logging
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
+from dense.compat.distributed import start_processes
 from dense.config import find_config
+from dense.engine.console import say, silence_libraries
+from dense.engine.explain import config_errors, run_errors
 from dense.engine.hooks.checkpoint import saved_checkpoints
-from dense.engine.runner import DenseRunner
+from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
 from dense.engine.test import print_table, test
 from dense.errors import ConfigError, DatasetError
 from dense.io import write_json
+from dense.models.build import load_network_weights
+from dense.registry import DATASETS, MODELS
 
 
 def train(config: str | Path, settings: Settings | None = None, resume: bool = False,
@@ -29,37 +31,40 @@ def train(config: str | Path, settings: Settings | None = None, resume: bool = F
 
     Raises DenseError for what the user can mend.
     """
+    start_processes()
+    silence_libraries()
     settings = settings or Settings()
     path = find_config(config)
     cfg = load_config(path, settings)
     work_dir = Path(cfg.work_dir)
-    _check_data(runner_config(cfg))
+    _check_data(runner_config(cfg), path)
     _make_room(work_dir, resume, fresh)
     if (work_dir / "finished.json").is_file():
         say(f"{work_dir}: already trained to the end; --fresh trains again")
         return work_dir / "best.safetensors"
-    _train_prerequisite(cfg, path, settings, resume)
-    silence_libraries()
-    say(f"training {path.stem}: {cfg.train_cfg.max_iters} iterations at most, into {work_dir}")
+    _train_prerequisite(cfg, path, settings)
     finished = runner_config(cfg)
-    finished.resume = resume and bool(saved_checkpoints(work_dir))
+    saved = saved_checkpoints(work_dir)
+    finished.resume = resume and bool(saved)
     if finished.resume:
         finished.load_from = None
-    runner = DenseRunner.from_cfg(finished)
-    runner.train()
-    best = work_dir / "best.safetensors"
+    begin = f", from {saved[-1].name} on" if finished.resume else ""
+    say(f"training {path.stem}: {cfg.train_cfg.max_iters} iterations at most, into {work_dir}{begin}")
+    with run_errors(work_dir):
+        runner = build_runner(finished, path)
+        runner.train()
     if is_main_process():
         write_json(work_dir / "finished.json", {
             "config": str(path), "iterations": runner.iter,
             **{k: v for k, v in runner.message_hub.runtime_info.items() if k.startswith("best_")}})
     barrier()
-    return best
+    return work_dir / "best.safetensors"
 
 
 def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh: bool) -> None:
     """``train``, then test the best weights and print figures, places and what to do next."""
     best = train(config, settings, resume, fresh)
-    cfg = load_config(find_config(config), settings)
+    cfg = load_config(config, settings)
     work_dir = Path(cfg.work_dir)
     rows = test(config, best, replace(settings, work_dir=str(work_dir)), baselines=cfg.get("baselines") or ())
     if not is_main_process():
@@ -79,18 +84,21 @@ next:
   python tools/data/browse.py {config}""")
 
 
-def _check_data(cfg: Config) -> None:
+def _check_data(cfg: Config, origin: Path) -> None:
     """Fail before anything is made if the data set is not there."""
-    from dense.registry import DATASETS
-
-    for key in ("train_dataloader", "val_dataloader"):
+    counts = []
+    for key, verb in (("train_dataloader", "train on"), ("val_dataloader", "validate on")):
         if cfg.get(key):
-            DATASETS.build(dict(copy.deepcopy(cfg[key].dataset), pipeline=[]))
+            with config_errors(origin):
+                dataset = DATASETS.build(cfg[key].dataset)
+            counts.append(f"{len(dataset)} pictures to {verb}")
+    say(f"data {cfg.get('data_root') or ''}: {', '.join(counts)}")
 
 
 def _make_room(work_dir: Path, resume: bool, fresh: bool) -> None:
     runs = saved_checkpoints(work_dir)
     used = bool(runs) or (work_dir / "best.safetensors").exists() or (work_dir / "gt_encoder").is_dir()
+    barrier()  # all have looked before the main process moves anything
     if fresh and used and is_main_process():
         number = 1
         while (aside := work_dir.with_name(f"{work_dir.name}.old{number}")).exists():
@@ -103,7 +111,7 @@ def _make_room(work_dir: Path, resume: bool, fresh: bool) -> None:
     barrier()
 
 
-def _train_prerequisite(cfg: Config, path: Path, settings: Settings, resume: bool) -> None:
+def _train_prerequisite(cfg: Config, path: Path, settings: Settings) -> None:
     """Train what the config needs first (the ground-truth encoder), unless its weights are named already."""
     need = cfg.get("prerequisite")
     if not need or not cfg.model.get("gt_encoder") or cfg.model.gt_encoder.get("checkpoint"):
@@ -111,23 +119,30 @@ def _train_prerequisite(cfg: Config, path: Path, settings: Settings, resume: boo
     folder = Path(cfg.work_dir) / need["folder"]
     best = folder / "best.safetensors"
     if not (folder / "finished.json").is_file():
-        inherited = replace(settings, work_dir=str(folder), weights=None, gt_encoder=None, max_iters=None,
-                            val_interval=None, options=[], feature_supervision=None, ema=None)
-        if settings.max_iters:  # a short run wants a short first stage
-            inherited = replace(inherited, max_iters=settings.max_iters, val_interval=settings.val_interval)
+        _check_network(cfg, path)
         say(f"first the prerequisite {need['config']} (its weights: {best})")
-        train(path.parent / need["config"], inherited, resume=bool(saved_checkpoints(folder)))
+        config = path.parent / need["config"]
+        train(config, _inherited(cfg, config, settings, folder), resume=bool(saved_checkpoints(folder)))
     if not best.is_file():
         raise DatasetError(f"{best}: the prerequisite left no weights. Remedy: train {need['config']} by itself")
     cfg.model.gt_encoder.checkpoint = str(best)
 
 
-def silence_libraries() -> None:
-    """Library chatter goes to the log file; what a person needs is printed by our hooks."""
-    logging.getLogger("mmengine").setLevel(logging.WARNING)
+def _check_network(cfg: Config, origin: Path) -> None:
+    """Fail before the prerequisite is trained, for hours maybe, if the network or its first weights are wrong."""
+    with config_errors(origin):
+        model = MODELS.build(dict(runner_config(cfg).model, gt_encoder=None))
+    if cfg.get("load_from"):
+        load_network_weights(model.network, cfg.load_from)
 
 
-def say(text: str) -> None:
-    """A line for the person at the terminal, once however many processes there are."""
-    if is_main_process():
-        print(text, file=sys.stderr, flush=True)
+def _inherited(cfg: Config, prerequisite: Path, settings: Settings, folder: Path) -> Settings:
+    """Settings of the prerequisite: the data, size and encoder of ``cfg``, and of ``settings`` what suits it."""
+    options = [f"model.network.{k}={v!r}" for k, v in cfg.model.gt_encoder.network.items() if k != "type"]
+    options += [f"task.{k}={v!r}" for k, v in (cfg.get("task") or {}).items() if k != "type"]
+    inherited = replace(settings, work_dir=str(folder), data_root=cfg.get("data_root"), size=None, options=options,
+                        weights=None, gt_encoder=None, feature_supervision=None, ema=None, max_iters=None)
+    if settings.max_iters:  # a short run wants a short first stage
+        longest = load_config(prerequisite, inherited).train_cfg.max_iters
+        return replace(inherited, max_iters=min(settings.max_iters, longest))
+    return replace(inherited, val_interval=None)

@@ -17,6 +17,19 @@ def better(new: float, old: float | None, rule: str) -> bool:
     return old is None or (new > old if rule == "greater" else new < old)
 
 
+def trains(runner) -> bool:
+    """Whether the runner is in training, rather than only validating (its loop is then not built)."""
+    return runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+
+
+def monitored(metrics: dict | None, monitor: str, hook: Hook) -> float:
+    """The value that a hook goes by; ConfigError if it was not computed."""
+    if monitor not in (metrics or {}):
+        raise ConfigError(f"{type(hook).__name__}: monitor {monitor!r} is not among the metrics "
+                          f"{', '.join(metrics or {})}. Remedy: name one of them, or add it to val_evaluator")
+    return metrics[monitor]
+
+
 @HOOKS.register_module()
 class SaveCheckpoint(Hook):
     """Saves every ``interval`` iterations and at the end, after the validation of that iteration if one is due.
@@ -51,13 +64,10 @@ class SaveCheckpoint(Hook):
             self._save(runner, done)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        if runner._train_loop is None or isinstance(runner._train_loop, dict):
+        if not trains(runner):
             return
         done = runner.iter
-        value = (metrics or {}).get(self.monitor)
-        if value is None:
-            raise ConfigError(f"checkpoint monitor {self.monitor!r} is not among the metrics "
-                              f"{', '.join(metrics or {})}")
+        value = monitored(metrics, self.monitor, self)
         if better(value, runner.message_hub.runtime_info.get("best_value"), self.rule):
             runner.message_hub.update_info("best_value", float(value))
             runner.message_hub.update_info("best_iter", int(done))

@@ -4,10 +4,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
-from dense.io import atomic_path
+from dense.io import atomic_path, write_text
 from dense.registry import HOOKS
 
 
@@ -15,7 +15,8 @@ from dense.registry import HOOKS
 class Curves(Hook):
     """Writes ``log.jsonl`` (one object a line) and ``curves.png`` into the work directory.
 
-    interval: training losses are logged every so many iterations. A resumed run goes on in the same files.
+    interval: training losses (means over all processes) are logged every so many iterations. A resumed run goes
+    on in the same files.
     """
 
     priority = "BELOW_NORMAL"
@@ -28,13 +29,20 @@ class Curves(Hook):
         if is_main_process():
             # entries after the checkpoint that is resumed from belong to the lost part of the run
             rows = [r for r in read_log(self.file) if r["iter"] <= runner.iter]
-            with atomic_path(self.file) as temporary:
-                temporary.write_text("".join(json.dumps(r) + "\n" for r in rows) or "\n")
+            if rows:
+                write_text(self.file, "".join(json.dumps(r) + "\n" for r in rows))
+            else:
+                self.file.unlink(missing_ok=True)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if (runner.iter + 1) % self.interval == 0 and is_main_process():
+        if (runner.iter + 1) % self.interval:
+            return
+        losses = {k: v.detach().clone() for k, v in (outputs or {}).items()}
+        for value in losses.values():
+            all_reduce(value, "mean")  # each process sees its part of the batch
+        if is_main_process():
             row = {"iter": runner.iter + 1, "lr": runner.optim_wrapper.get_lr()["lr"][0]}
-            self._write(row | {k: float(v.detach()) for k, v in (outputs or {}).items()})
+            self._write(row | {k: float(v) for k, v in losses.items()})
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         if is_main_process() and metrics and hasattr(self, "file"):

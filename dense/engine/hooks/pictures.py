@@ -26,7 +26,7 @@ class ResultPictures(Hook):
         self.count, self.masks = count, masks
 
     def before_val_epoch(self, runner) -> None:
-        self.first, self.worst = [], []
+        self.first, self.worst, self.seen = [], [], 0
 
     before_test_epoch = before_val_epoch
 
@@ -46,7 +46,8 @@ class ResultPictures(Hook):
             if len(self.first) < self.count:
                 self.first.append(self._entry(sample))
             if worst:
-                entry = (-_iou(sample), sample.name, self._entry(sample))
+                self.seen += 1  # breaks ties: arrays have no order
+                entry = (-_iou(sample), sample.name, self.seen, self._entry(sample))
                 (heapq.heappush if len(self.worst) < self.count else heapq.heappushpop)(self.worst, entry)
 
     @staticmethod
@@ -58,7 +59,7 @@ class ResultPictures(Hook):
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
         self._write(runner, "test_first", self.first)
-        self._write(runner, "test_worst", [e[2] for e in sorted(self.worst, reverse=True)])
+        self._write(runner, "test_worst", [e[-1] for e in sorted(self.worst, reverse=True)])
 
     def _write(self, runner, name: str, entries: list) -> None:
         if not entries or not is_main_process():

@@ -37,14 +37,16 @@ class Progress(Hook):
         self.bar.start()
         self.bar_task = self.bar.add_task(what, total=total, completed=done, info="")
 
-    def _step(self, done: int, info: str = "") -> None:
+    def _step(self, done: int, info: str = "", limit: float = float("inf")) -> None:
         if self.bar is not None:
+            if limit < float("inf"):
+                info += f"  at most {_clock(limit)}"
             self.bar.update(self.bar_task, completed=done, info=info)
         elif is_main_process():
             now = time.monotonic()
             if now - max(self.printed, self.begun) >= self.seconds or done == self.total:
                 self.printed = now
-                left = (now - self.begun) / max(1, done - self.first) * (self.total - done)
+                left = min(limit, (now - self.begun) / max(1, done - self.first) * (self.total - done))
                 print(f"{self.what} {done}/{self.total}, {_clock(left)} left  {info}".rstrip(),
                       file=sys.stderr, flush=True)
 
@@ -60,7 +62,8 @@ class Progress(Hook):
         if self.what != "train":  # back from a validation
             self._start(runner.max_iters, runner.iter, "train")
         loss = (outputs or {}).get("loss")
-        self._step(runner.iter + 1, f"loss {float(loss.detach()):.4f}" if loss is not None else "")
+        budget = next((h.seconds_left() for h in runner.hooks if hasattr(h, "seconds_left")), float("inf"))
+        self._step(runner.iter + 1, f"loss {float(loss.detach()):.4f}" if loss is not None else "", budget)
 
     def before_val_epoch(self, runner) -> None:
         self._stop()

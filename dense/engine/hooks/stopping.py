@@ -7,7 +7,7 @@ import torch
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 
-from dense.engine.hooks.checkpoint import better
+from dense.engine.hooks.checkpoint import better, monitored, trains
 from dense.registry import HOOKS
 
 
@@ -24,11 +24,11 @@ class EarlyStopping(Hook):
         self.monitor, self.patience, self.rule = monitor, patience, rule
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        if metrics is None or self.monitor not in metrics:
+        if not trains(runner):
             return
-        info, hub = runner.message_hub.runtime_info, runner.message_hub
-        if better(metrics[self.monitor], info.get("stopping_best"), self.rule):
-            hub.update_info("stopping_best", float(metrics[self.monitor]))
+        value, info, hub = monitored(metrics, self.monitor, self), runner.message_hub.runtime_info, runner.message_hub
+        if better(value, info.get("stopping_best"), self.rule):
+            hub.update_info("stopping_best", float(value))
             hub.update_info("stopping_waited", 0)
             return
         waited = info.get("stopping_waited", 0) + 1
@@ -42,20 +42,37 @@ class EarlyStopping(Hook):
 class TimeBudget(Hook):
     """Ends training after ``seconds`` of wall-clock time, with a validation and a checkpoint.
 
-    The time of a run that was interrupted counts too. Every process stops at the same iteration.
+    anneal: over this last share of the time the learning rate falls linearly to a hundredth; 0 leaves it.
+    The time of a run that was interrupted counts too. Every process stops at the same iteration. How far a run
+    comes, and with ``anneal`` its rates, depend on the machine: for results that repeat, set max_iters instead.
     """
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    def __init__(self, seconds: float, anneal: float = 0.0):
+        self.seconds, self.anneal = seconds, anneal
 
     def before_train(self, runner) -> None:
         self.begun = time.monotonic()
         self.before = runner.message_hub.runtime_info.get("trained_seconds", 0.0)
+        self.factor = runner.message_hub.runtime_info.get("budget_factor", 1.0)
+
+    def _spent(self) -> float:
+        return self.before + time.monotonic() - self.begun
+
+    def seconds_left(self) -> float:
+        """Wall-clock seconds until the end, for those who show progress."""
+        return max(0.0, self.seconds - self._spent())
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if self.anneal:
+            factor = max(0.01, min(1.0, self.seconds_left() / (self.anneal * self.seconds)))
+            for group in runner.optim_wrapper.param_groups:
+                group["lr"] *= factor / self.factor
+            self.factor = factor
+            runner.message_hub.update_info("budget_factor", factor)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        spent = self.before + time.monotonic() - self.begun
-        runner.message_hub.update_info("trained_seconds", spent)
-        over = torch.tensor(float(spent >= self.seconds))
+        runner.message_hub.update_info("trained_seconds", self._spent())
+        over = torch.tensor(float(self.seconds_left() <= 0))
         broadcast(over)
         if over and runner.iter + 1 < runner.max_iters:
             # the loop then validates and saves as at its regular end
