@@ -6,6 +6,7 @@ import pytest
 from dense.config import check_config, config_folder, find_config, parse_option, read_config
 from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
+from dense.engine.train import train
 from dense.errors import ConfigError
 
 SHIPPED = sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
@@ -103,6 +104,14 @@ def test_options_reach_their_place():
     assert cfg.train_dataloader.dataset.pipeline[1].horizontal == 0.1
     assert cfg.optim_wrapper.optimizer.lr == 1e-4
     assert cfg.param_scheduler[0].factor == 0.5
+
+
+def test_a_transform_that_fails_is_told_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("DENSE_CACHE", str(tmp_path))
+    settings = Settings(work_dir=str(tmp_path / "run"), options=["train_dataloader.dataset.pipeline.0.scale=x"])
+    with pytest.raises(ConfigError, match=r"isnet_cutouts\.py: cannot be built"):
+        train("isnet_cutouts", settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_syntax_error_names_file_and_line(write):

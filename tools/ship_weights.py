@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the package
 
-from dense.errors import DenseError  # noqa: E402
-from dense.weights.files import read_weights, write_weights  # noqa: E402
-from dense.weights.shipped import FOLDER  # noqa: E402
+from dense.errors import DenseError
+from dense.weights.files import read_weights, write_weights
+from dense.weights.shipped import FOLDER
 
 LIMIT = 6 * 2**20
 

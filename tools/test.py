@@ -4,7 +4,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the package
 
-from dense.cli import main  # noqa: E402
+from dense.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["test", *sys.argv[1:]]))

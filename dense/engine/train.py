@@ -85,12 +85,13 @@ next:
 
 
 def _check_data(cfg: Config, origin: Path) -> None:
-    """Fail before anything is made if the data set is not there."""
+    """Fail before anything is made if the data set is not there, or its transforms cannot read the first pair."""
     counts = []
     for key, verb in (("train_dataloader", "train on"), ("val_dataloader", "validate on")):
         if cfg.get(key):
             with config_errors(origin):
                 dataset = DATASETS.build(cfg[key].dataset)
+                dataset[0]
             counts.append(f"{len(dataset)} pictures to {verb}")
     say(f"data {cfg.get('data_root') or ''}: {', '.join(counts)}")
 

@@ -70,7 +70,8 @@ def test_each_split_gets_a_row_and_a_folder(toy, weights):
 
 
 def test_baselines_come_as_rows_with_the_margin(toy, weights, capsys):
-    rows = testing.test(toy.config, weights, Settings(work_dir=str(toy.folder / "out")), baselines=["untrained", "grabcut"])
+    rows = testing.test(toy.config, weights, Settings(work_dir=str(toy.folder / "out")),
+                        baselines=["untrained", "grabcut"])
     assert list(rows) == ["trained", "untrained", "GrabCut"]
     testing.print_table(rows)
     out = capsys.readouterr().out
@@ -96,7 +97,7 @@ def test_worst_pictures_of_equal_iou_can_be_sorted(toy, weights):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (None, "no such weights file"), (b"", "empty"), (b"not a checkpoint", "damaged or no PyTorch file"),
+    (None, "no such weights file"), (b"", "empty"), (b"not a checkpoint", "no PyTorch file"),
     ({"other.weight": torch.zeros(2)}, "(?s)missing.*unknown"), ({"epoch": 3}, "holds no state dict")])
 def test_wrong_weights_are_refused(toy, content, words):
     path = toy.folder / "wrong.pth"

@@ -29,9 +29,9 @@ sys.exit(main(["train", *sys.argv[1:]]))
 
 def torchrun(script: Path, processes: int, *arguments) -> subprocess.CompletedProcess:
     """A training script in so many processes."""
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", str(script),
-         *map(str, arguments)],
+        [sys.executable, *(launcher if processes > 1 else ()), str(script), *map(str, arguments)],
         env=environment(), capture_output=True, text=True, timeout=180, check=False)
 
 
