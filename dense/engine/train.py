@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     print()
     print_table(rows)
     name = work_dir.as_posix()
+    # the environment that make set up is not active in a newcomer's shell
+    interpreter = Path(sys.executable)
+    python = interpreter.relative_to(Path.cwd()) if interpreter.is_relative_to(Path.cwd()) else "python"
     print(f"""
 weights         {name}/best.safetensors
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
@@ -79,9 +83,9 @@ pictures        {name}/pictures/    (image | truth | prediction | error | cut-ou
 per picture     {name}/test.csv
 
 next:
-  python tools/test.py {config} {name}/best.safetensors
-  python tools/train.py {config} --weights {name}/best.safetensors --work-dir {name}-tuned --data-root FOLDER
-  python tools/data/browse.py {config}""")
+  {python} tools/test.py {config} {name}/best.safetensors
+  {python} tools/train.py {config} --weights {name}/best.safetensors --work-dir {name}-tuned --data-root FOLDER
+  {python} tools/data/browse.py {config}""")
 
 
 def _check_data(cfg: Config, origin: Path) -> None:
