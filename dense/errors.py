@@ -27,3 +27,7 @@ class ConfigError(DenseError):
 
 class MissingDependencyError(DenseError):
     """A library of an extra that is not installed."""
+
+
+class BundleError(DenseError):
+    """A bundle that is damaged, incomplete, changed, or made for another reader."""

@@ -136,6 +136,12 @@ class CutoutModel(BaseModel):
             losses["loss_feature"] = self.feature_weight * torch.stack(distances).sum()
         return losses
 
+    def graph(self) -> nn.Module:
+        """The network as it is deployed: values 0..255 in, alpha out; it shares the weights."""
+        from dense.models.isnet.graph import CutoutGraph
+
+        return CutoutGraph(self.network, self.task).eval()
+
     def predict(self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None):
         """Data samples with ``pred_alpha`` (1, H, W) float 0..1 at the size of each picture, and
         ``pred_sem_seg`` (1, H, W) labels 0/1 (alpha > 0.5) for stock metrics."""

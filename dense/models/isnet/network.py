@@ -156,7 +156,8 @@ class ISNet(nn.Module):
         for index, channels in enumerate((64, 64, 128, 256, 512, 512), start=1):
             self.add_module(f"side{index}", side(c(channels)))
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def decoded(self, x: Tensor) -> list[Tensor]:
+        """The six decoder features, fine to coarse."""
         hx1 = self.stage1(self.conv_in(x))
         hx2 = self.stage2(self.pool12(hx1))
         hx3 = self.stage3(self.pool23(hx2))
@@ -168,8 +169,15 @@ class ISNet(nn.Module):
         hx3d = self.stage3d(torch.cat((resize_like(hx4d, hx3), hx3), 1))
         hx2d = self.stage2d(torch.cat((resize_like(hx3d, hx2), hx2), 1))
         hx1d = self.stage1d(torch.cat((resize_like(hx2d, hx1), hx1), 1))
-        features = [hx1d, hx2d, hx3d, hx4d, hx5d, hx6]
+        return [hx1d, hx2d, hx3d, hx4d, hx5d, hx6]
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        features = self.decoded(x)
         return side_logits(self, features, x), features
+
+    def finest(self, x: Tensor) -> Tensor:
+        """The finest logit map (N, 1, H, W) alone: all that prediction uses."""
+        return resize_like(self.side1(self.decoded(x)[0]), x)
 
 
 class ConvIn(nn.Module):

@@ -1,0 +1,60 @@
+"""Sessions on OpenVINO."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dense.backends.bundle import Bundle
+from dense.backends.session import Session
+from dense.errors import BundleError, ConfigError
+
+
+class OpenVINOSession(Session):
+    """A bundle's ONNX on OpenVINO (CPU, Intel GPUs and NPUs), in the precision of the graph."""
+
+    backend = "openvino"
+
+    def __init__(self, bundle: Bundle, device: str | None = None, threads: int | None = None):
+        import openvino as ov
+
+        core = ov.Core()
+        name = (device or "cpu").upper().replace(":", ".")
+        if name.split(".")[0] not in {d.split(".")[0] for d in core.available_devices}:
+            raise ConfigError(f"device {device!r}: OpenVINO finds {', '.join(core.available_devices)} only. "
+                              "Remedy: install the device's driver, or device 'cpu'")
+        config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if bundle.precision == "fp16" and name != "CPU":
+            config["INFERENCE_PRECISION_HINT"] = "f16"
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._compiled = core.compile_model(core.read_model(bundle.model_path), name, config)
+        except RuntimeError as error:
+            line = next((x for x in reversed(str(error).splitlines()) if x.strip()), "no message")[:200]
+            raise BundleError(f"{bundle.model_path}: OpenVINO {ov.__version__} cannot load it ({line.strip()}). "
+                              "Remedy: export the bundle again, or another backend") from error
+        self.device = name.lower()
+        self.version = ov.__version__.split("-")[0]
+        self.input_names = tuple(t.name for t in bundle.inputs)
+        try:
+            self._outputs = {t.name: self._compiled.output(t.name) for t in bundle.outputs}
+            for input_name in self.input_names:
+                self._compiled.input(input_name)
+        except RuntimeError:
+            raise BundleError(f"{bundle.model_path}: lacks an input or output that bundle.json names. "
+                              "Remedy: export the bundle again") from None
+        self._request = self._compiled.create_infer_request()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # shared memory for the inputs only: the request's outputs are overwritten by the next run
+        results = self._request.infer(dict(inputs), share_inputs=True)
+        return {name: np.array(results[port]) for name, port in self._outputs.items()}
+
+    def describe(self) -> str:
+        return f"openvino {self.version} on {self.device}"
+
+
+def open_bundle(bundle: Bundle, device: str | None, threads: int | None) -> OpenVINOSession:
+    """See ``open_session``."""
+    return OpenVINOSession(bundle, device, threads)
