@@ -14,26 +14,42 @@ from dense.io.images import (
     read_image,
     read_mask,
 )
+from dense.io.metadata import Metadata
 from dense.io.pairs import DIS_SPLITS, Pair, PairListing, find_pairs, find_splits, split_folders
+from dense.io.picture import (
+    Picture,
+    encode_picture,
+    picture_from_array,
+    picture_from_pillow,
+    read_picture,
+    write_picture,
+)
 
 __all__ = [
     "DIS_SPLITS",
     "IMAGE_SUFFIXES",
     "MaskFormError",
+    "Metadata",
     "Pair",
     "PairListing",
+    "Picture",
     "atomic_path",
+    "encode_picture",
     "find_pairs",
     "find_splits",
     "image_format",
     "image_size",
     "list_images",
     "mask_problem",
+    "picture_from_array",
+    "picture_from_pillow",
     "read_image",
     "read_mask",
+    "read_picture",
     "split_folders",
     "write_bytes",
     "write_image",
     "write_json",
+    "write_picture",
     "write_text",
 ]

@@ -5,13 +5,14 @@ import errno
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from dense.errors import ImageError
 from dense.io.containers import HEAD_BYTES, check_jpeg_complete, explain_unknown, png_exif, sniff
+from dense.io.metadata import Metadata, metadata_of
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 """A path, or the contents of a picture file."""
@@ -27,6 +28,7 @@ class Decoded:
     pixels: np.ndarray
     format: str
     name: str
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 @contextlib.contextmanager
@@ -131,8 +133,9 @@ def _tiff_header(file: BinaryIO, name: str) -> tuple[int, int, int]:
     return (height, width, samples) if turned else (width, height, samples)
 
 
-def decode(source: Source, max_pixels: int) -> Decoded:
-    """Decode `source`; `ImageError` naming file, problem and remedy for whatever prevents it."""
+def decode(source: Source, max_pixels: int, keep_metadata: bool = False) -> Decoded:
+    """Decode `source`, on demand with its metadata; `ImageError` naming file, problem and remedy for whatever
+    prevents it."""
     with open_source(source) as (name, file, kind):
         try:
             data = file.read()
@@ -141,7 +144,7 @@ def decode(source: Source, max_pixels: int) -> Decoded:
     if kind == "JPEG":
         check_jpeg_complete(data, name)
     file = io.BytesIO(data)
-    image = open_pillow(file, kind, name)
+    image, metadata = open_pillow(file, kind, name), Metadata()
     width, height, orientation = header(file, kind, name, image)
     if width * height > max_pixels:
         raise ImageError(
@@ -152,10 +155,12 @@ def decode(source: Source, max_pixels: int) -> Decoded:
         if image is None:
             pixels = _tiff_by_opencv(file, data, name)
         else:
+            if keep_metadata:
+                metadata = metadata_of(image, png_exif(io.BytesIO(data), name) if kind == "PNG" else None)
             pixels = _jpeg_by_opencv(data, image) if kind == "JPEG" else None
             if pixels is None:
                 pixels = _by_pillow(image, kind, name)
-        return Decoded(_upright(pixels, orientation), kind, name)
+        return Decoded(_upright(pixels, orientation), kind, name, metadata)
     except ImageError:
         raise
     except MemoryError as error:

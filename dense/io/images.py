@@ -42,7 +42,7 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         ImageError: missing, unreadable, truncated or no picture; more than `max_pixels` pixels; float values
             outside 0..1; 32-bit integers.
     """
-    pixels = _to_uint8(decode(source, max_pixels).pixels)
+    pixels = to_uint8(decode(source, max_pixels).pixels)
     if pixels.ndim == 2:
         return np.repeat(pixels[:, :, None], 3, axis=2)
     return over_white(pixels) if pixels.shape[2] == 4 else np.ascontiguousarray(pixels)
@@ -71,7 +71,7 @@ def read_mask(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             f"{decoded.name}: a 16-bit mask with values of at most {int(raw.max())}, black once scaled to 8 "
             "bits; save it with 8 bits, foreground 255"
         )
-    pixels = _to_uint8(raw)
+    pixels = to_uint8(raw)
     if pixels.ndim == 2:
         return pixels
     if pixels.shape[2] == 4:
@@ -173,7 +173,8 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
     return sorted(found, key=natural_key)
 
 
-def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Decoded uint16 values divided by 256; uint8 as they are."""
     return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 

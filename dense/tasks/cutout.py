@@ -141,13 +141,22 @@ class CutoutTask:
     def run(self, image: np.ndarray, forward: Forward, mode: str = "global", batch: int = 1) -> np.ndarray:
         """Alpha float32 (H, W) in 0..1 of a picture uint8 RGB (H, W, 3); see the class for ``forward``."""
         plan = self.plan(image.shape[:2], mode)
-        alpha = self.decode(np.asarray(forward(self.tensor(image, plan)[None]))[0, 0], plan.shape)
+        overview = np.asarray(forward(self.tensor(image, plan)[None]))[0]
+        return self.finish(image, plan, overview, lambda tiles: forward_in_batches(tiles, forward, batch))
+
+    def finish(self, image: np.ndarray, plan: Plan, overview: np.ndarray,
+               run_all: Callable[[Iterable[np.ndarray]], Sequence[np.ndarray]]) -> np.ndarray:
+        """Alpha float32 (H, W) from the overview's output (1, h, w), with the plan's tiles where it has some.
+
+        run_all: outputs (1, h, w) of tensors (3, h, w), which are made as they are asked for, in batches of its own
+            choice.
+        """
+        alpha = self.decode(overview[0], plan.shape)
         if not plan.tiles:
             return alpha
         band = self.band(alpha, plan)
         tiles = [t for t in plan.tiles if band[t.slices].any()]
-        outputs = forward_in_batches((self.tensor(image, plan, t) for t in tiles), forward, batch)
-        return self.refine(alpha, band, tiles, outputs)
+        return self.refine(alpha, band, tiles, run_all(self.tensor(image, plan, t) for t in tiles))
 
 
 def forward_in_batches(tensors: Iterable[np.ndarray], forward: Forward, batch: int = 1) -> list[np.ndarray]:

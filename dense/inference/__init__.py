@@ -1,0 +1,8 @@
+"""Inference: from files, arrays and videos through a network to typed results and files.
+
+Nothing here imports torch or mmengine before a model is named; a bundle runs without both.
+"""
+from dense.inference.inferencer import Inferencer
+from dense.inference.results import CutoutResult, Result
+
+__all__ = ["CutoutResult", "Inferencer", "Result"]

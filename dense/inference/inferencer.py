@@ -1,0 +1,177 @@
+"""``Inferencer``: a network ready for use, from a name or a bundle, for whatever holds pictures."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dense.backends import is_bundle, open_session, read_bundle
+from dense.errors import ConfigError, DenseError, ImageError
+from dense.inference.network import Network
+from dense.inference.pipeline import Failure, Pipeline, Work, default_jobs, default_memory
+from dense.inference.results import CutoutResult
+from dense.inference.sources import Item, Source, find_source
+from dense.tasks.cutout import MODES
+
+LOGGER = logging.getLogger("dense")
+
+
+class Inferencer:
+    """A network with everything around it.
+
+    name_or_bundle: a bundle's folder (neither torch nor mmengine is needed then); or a name with weights
+        (``'isnet@cutouts'``), a name or config file together with ``weights``, or a built model.
+    weights: .safetensors, .pth or .onnx, for names and configs.
+    device: 'cpu', 'cuda', 'cuda:1', 'mps' ...; None takes the best there is. One that was asked for and is not there is
+        an error.
+    backend: for bundles 'auto' (None), 'onnxruntime' or 'openvino'; for names 'torch'.
+    mode: 'global' (stretched to the task's size), 'whole' (at its own resolution) or 'tiled' (global, then tiles of it
+        where it is unsure, for pictures larger than the task's size).
+    batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
+    encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
+
+    ``model(picture)`` returns a ``CutoutResult``; ``model(pictures)`` a ``Results`` iterator in the order of the input:
+
+        alpha = Inferencer("isnet@cutouts")("photo.jpg").alpha
+        for result in Inferencer("bundle")("photos", recursive=True):
+            result.save(f"out/{Path(result.source).stem}.png")
+
+    Raises ConfigError, WeightsError, BundleError or MissingDependencyError that say what is wrong.
+    """
+
+    def __init__(self, name_or_bundle: Any, weights: str | Path | None = None, device: str | None = None,
+                 backend: str | None = None, mode: str = "global", batch: int = 1, threads: int | None = None,
+                 jobs: int | None = None, max_memory: int | None = None):
+        if mode not in MODES:
+            raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} {value}: must be at least 1")
+        is_path = isinstance(name_or_bundle, str | Path)
+        if is_path and _means_bundle(name_or_bundle, weights):
+            if weights is not None:
+                raise ConfigError(f"{name_or_bundle}: a bundle holds its weights. Remedy: leave out weights")
+            if backend == "torch":
+                raise ConfigError(f"{name_or_bundle}: a bundle does not run on torch. Remedy: backend 'auto', or the "
+                                  "model's name in place of the bundle")
+            bundle = read_bundle(name_or_bundle)
+            self.session = open_session(bundle, backend or "auto", device, threads)
+            self.name, self.task, self.weights = bundle.name, bundle.task, f"bundle {bundle.folder}"
+        else:
+            bundle = None
+            self._open_model(str(name_or_bundle) if is_path else name_or_bundle, weights, device, backend, threads)
+        self.mode, self.bundle = mode, bundle
+        self.network = Network(self.session, batch, bundle)
+        if mode != "whole":
+            self.network.check_size(self.task.size)
+        self.jobs = jobs or default_jobs()
+        self.memory, self.strict = max_memory or default_memory(), max_memory is not None
+
+    def _open_model(self, model: Any, weights: str | Path | None, device: str | None, backend: str | None,
+                    threads: int | None) -> None:
+        if backend not in (None, "auto", "torch"):
+            raise ConfigError(f"backend {backend!r} runs bundles, not names. Remedy: dense export, then give the "
+                              "bundle's folder; or backend 'torch'")
+        try:
+            import torch
+
+            from dense.backends.torch import TorchSession
+            from dense.models.build import build_model
+            from dense.models.fold import fold_batchnorm
+        except ImportError as error:
+            from dense.errors import MissingDependencyError
+
+            raise MissingDependencyError(f"building {model!r} needs PyTorch and mmengine, which cannot be imported "
+                                         f"({error}). Remedy: install them, or run a bundle") from None
+        if isinstance(model, torch.nn.Module):
+            self.name, self.weights = type(model).__name__, "weights of the given model"
+        else:
+            text = model if isinstance(model, str) else "config"
+            if weights is None and "@" not in text:
+                from dense.weights.shipped import list_shipped
+
+                raise ConfigError(f"{text!r} has no weights, its output would mean nothing. Remedy: weights=FILE, or "
+                                  f"a name with shipped ones: {', '.join(list_shipped())}")
+            self.name = text
+            self.weights = f"weights {weights}" if weights is not None else "shipped weights"
+            model = build_model(model, weights=weights)
+        if not hasattr(getattr(model, "network", None), "finest"):
+            raise ConfigError(f"{self.name} cannot be used on pictures, it serves training only. Remedy: isnet")
+        self.task = model.task
+        graph = fold_batchnorm(model.graph(), torch.zeros(1, 3, 64, 64))
+        self.session = TorchSession(graph, device, threads)
+        self.session.reason = "asked for" if device else "the best device there is"
+
+    def describe(self) -> str:
+        """One line for people: model, weights, backend, device, and why."""
+        return f"{self.name} ({self.weights}), {self.session.describe()} ({self.session.reason})"
+
+    def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise") -> CutoutResult | Results:
+        """Result of one picture, or an iterator of results.
+
+        inputs: see ``dense.inference.sources.find_source``; a folder, pattern, list, video or iterable counts as many,
+            however many it holds. recursive: with a folder, those below it too.
+        errors: for many. 'raise': the good ones are returned, then a DenseError lists the others; 'skip': they are
+            in ``results.failures`` only.
+
+        Raises ImageError for one picture that cannot be read.
+        """
+        if errors not in ("raise", "skip"):
+            raise ValueError(f"errors must be 'raise' or 'skip', not {errors!r}")
+        source = find_source(inputs, recursive)
+        results = Results(self.run(source), source.total, errors == "raise" and not source.single)
+        if not source.single:
+            return results
+        result = next(results, None)
+        if result is None:
+            (failure,) = results.failures
+            raise ImageError(f"{failure.source}: {failure.reason}")
+        results.close()
+        return result
+
+    def run(self, source: Source | Iterator, then: Callable[[CutoutResult, Item], Any] | None = None) -> Iterator[Work]:
+        """Works of a source in order, for those who also want what failed as it comes.
+
+        then: called with (result, item) beside the network, in other threads, for instance to write files.
+        """
+        items = source.items if isinstance(source, Source) else source
+        return Pipeline(self.task, self.network, self.mode, self.jobs, self.memory, self.strict, then).run(items)
+
+
+def _means_bundle(name: str | Path, weights: object) -> bool:
+    """Whether a bundle is meant, be it there or not, and not a model's name."""
+    text, path = str(name), Path(name)
+    looks_like_path = len(path.parts) > 1 and path.suffix != ".py"
+    return is_bundle(path) or (weights is None and "@" not in text and (path.is_dir() or looks_like_path))
+
+
+class Results:
+    """Iterator of results in the order of the input; ``failures`` grows as it goes.
+
+    total: number of inputs, where it is known.
+    """
+
+    def __init__(self, works: Iterator[Work], total: int | None, raises: bool):
+        self._works, self.total, self._raises = works, total, raises
+        self.failures: list[Failure] = []
+
+    def __iter__(self) -> Results:
+        return self
+
+    def __next__(self) -> CutoutResult:
+        for work in self._works:
+            if work.failure is None:
+                return work.outcome
+            self.failures.append(work.failure)
+            LOGGER.warning("%s: %s", work.failure.source, work.failure.reason)
+        if self._raises and self.failures:
+            self._raises = False  # said once
+            lines = "\n".join(f"  {f.source}: {f.reason}" for f in self.failures[:20])
+            more = f"\n  ... and {len(self.failures) - 20} more" if len(self.failures) > 20 else ""
+            raise DenseError(f"{len(self.failures)} inputs were not done, all others were:\n{lines}{more}")
+        raise StopIteration
+
+    def close(self) -> None:
+        """End early: what is on its way is let go."""
+        self._works.close()

@@ -1,0 +1,155 @@
+"""A job: what was asked for at the command line, checked before anything is done, as items and a writer."""
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dense.errors import ConfigError, DenseError
+from dense.inference.background import background_of
+from dense.inference.results import CutoutResult
+from dense.inference.sinks import CutoutWriter, Names, check_folder, check_targets, without_results
+from dense.inference.sources import IDLE, Item, Source, find_source, watch
+from dense.inference.video import is_video
+from dense.io.picture import FORMATS, format_of
+
+
+@dataclass
+class Job:
+    """items: to be done; write: for ``Inferencer.run``; total: their number where known; place: for people; skipped:
+    results that were there; notes: what a person should know beforehand."""
+
+    items: Iterable
+    write: Callable[[CutoutResult, Item], object]
+    total: int | None
+    place: str
+    skipped: int
+    notes: list[str]
+
+
+def plan_job(inputs: Sequence[str], output: str | None = None, suffix: str | None = None, mask: bool = False,
+             background: str | None = None, recursive: bool = False, watched: bool = False,
+             idle: float = float("inf"), skip_existing: bool = False, overwrite: bool = False) -> Job:
+    """Check inputs and output, and give each input its place.
+
+    Raises DenseError before anything is done: inputs that are not there, an output that cannot be written or would
+    replace inputs, results that are there already without a word on what to do with them.
+    """
+    writer = CutoutWriter(background_of(background), mask)
+    if watched:
+        return _watched(inputs, output, suffix or ".png", writer, recursive, idle)
+    folder = Path(output) if output and output != "-" else None
+    to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in FORMATS
+    if to_file or output == "-":
+        return _single(inputs, output, suffix, writer, skip_existing, overwrite)
+    if len(inputs) == 1 and folder is None and (Path(inputs[0]).is_dir() or is_video(inputs[0])):
+        path = Path(inputs[0]).resolve()
+        folder = path.with_name(f"{path.stem if is_video(path) else path.name}-cutout")
+    many_folders = sum(Path(i).is_dir() for i in inputs) > 1
+    sources = [find_source(i, recursive, many_folders, folder) for i in inputs]
+    if folder is None and any(is_video(i) or Path(i).is_dir() or i == "-" for i in inputs):
+        raise ConfigError("several inputs with a folder, a video or standard input need -o FOLDER")
+    if folder is not None:
+        check_folder(folder)
+    names = Names(folder, suffix or ".png")
+    return _listed_job(sources, names, writer, skip_existing, overwrite,
+                       str(folder) if folder else "the folders of the inputs")
+
+
+def _listed_job(sources: list[Source], names: Names, writer: CutoutWriter, skip_existing: bool, overwrite: bool,
+                place: str) -> Job:
+    notes: list[str] = []
+    known = [item for s in sources if isinstance(s.items, list) for item in s.items]
+    if names.folder is None:
+        known, results = without_results(known, names)
+        if results:
+            notes.append(f"{results} inputs are left out: they are results of others among them")
+    known = _once(known)
+    names.expect(known)
+    left = check_targets(known, names, skip_existing, overwrite)
+    if names.folder is None:
+        for folder in {names.assign(item).parent for item in left}:
+            check_folder(folder)
+    streams = [s for s in sources if not isinstance(s.items, list)]
+    counted = all(s.total is not None for s in streams)
+    total = len(left) + sum(s.total or 0 for s in streams) if counted and not (streams and skip_existing) else None
+    job = Job([], lambda result, item: writer.write(result, names.assign(item)), total, place, len(known) - len(left),
+              notes)
+    frames = _new_frames(streams, names, skip_existing, overwrite, job)
+    job.items = itertools.chain(left, frames) if streams else left
+    return job
+
+
+def _new_frames(streams: list[Source], names: Names, skip_existing: bool, overwrite: bool, job: Job) -> Iterator[Item]:
+    for item in itertools.chain.from_iterable(s.items for s in streams):
+        target = names.assign(item)
+        if target.exists() and not overwrite:
+            if not skip_existing:
+                raise DenseError(f"{target}: is there already. Remedy: --skip-existing goes on where it ended, "
+                                 "--overwrite makes it anew")
+            job.skipped += 1
+            continue
+        yield item
+
+
+def _once(items: Iterable[Item]) -> list[Item]:
+    """Without files that were named twice."""
+    seen, out = set(), []
+    for item in items:
+        key = os.path.abspath(item.path) if item.path else item
+        if key not in seen:
+            seen.add(key)
+            out.append(item)
+    return out
+
+
+def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: CutoutWriter, skip_existing: bool,
+            overwrite: bool) -> Job:
+    source = find_source(inputs[0]) if len(inputs) == 1 else Source([])
+    if not source.single:
+        raise ConfigError(f"-o {output} is one file, the input is not one picture; give a folder")
+    (item,) = source.items
+    if output == "-":
+        if sys.stdout.isatty():
+            raise ConfigError("-o - writes a picture to the terminal; redirect it: ... -o - > cutout.png")
+        return Job([item], lambda result, _: writer.write_stdout(result, suffix or ".png"), 1, "standard output", 0, [])
+    target = Path(output)
+    if suffix and format_of(target) != FORMATS[suffix]:
+        raise ConfigError(f"-o {output} and --format {suffix[1:]} contradict each other; leave one out")
+    if target.suffix.lower() in (".jpg", ".jpeg") and not writer.mask and writer.background is None:
+        raise ConfigError(f"-o {output}: JPEG has no transparency; write .png or .webp, or give a --background")
+    if item.path and target.exists() and target.resolve() == item.path.resolve():
+        raise DenseError(f"{output}: the result would replace the input; choose another name")
+    if target.exists() and skip_existing:
+        return Job([], lambda result, _: None, 0, output, 1, [])
+    if target.exists() and not overwrite:
+        raise DenseError(f"{output}: is there already. Remedy: another name, or --overwrite")
+    check_folder(target.resolve().parent)
+    return Job([item], lambda result, _: writer.write(result, target), 1, output, 0, [])
+
+
+def _watched(inputs: Sequence[str], output: str | None, suffix: str, writer: CutoutWriter, recursive: bool,
+             idle: float) -> Job:
+    if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+        raise ConfigError(f"--watch needs one folder that is there, not {' '.join(inputs)}")
+    watched = Path(inputs[0]).resolve()
+    folder = Path(output) if output else watched.with_name(f"{watched.name}-cutout")
+    if folder.resolve() == watched:
+        raise ConfigError(f"{folder}: is the watched folder, its results would be taken for inputs; choose another")
+    check_folder(folder)
+    names = Names(folder, suffix)
+    job = Job([], lambda result, item: writer.write(result, names.assign(item)), None, str(folder), 0,
+              [f"watching {watched}, Ctrl-C ends"])
+
+    def items() -> Iterator:
+        for item in watch(watched, recursive, folder, idle=idle):
+            if item is not IDLE and names.assign(item).exists():
+                job.skipped += 1
+                continue
+            yield item
+
+    job.items = items()
+    return job

@@ -1,0 +1,94 @@
+"""Typed results: what a network found in one picture, and how it is looked at and written."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dense.errors import ConfigError
+from dense.inference.background import Background, background_of, put_over
+from dense.io import Metadata, write_picture
+from dense.io.picture import format_of
+from dense.tasks.pictures import PANEL_BACKGROUND, fit, over_checkerboard, to_rgb
+
+
+@dataclass(frozen=True)
+class Result(ABC):
+    """What was found in one picture.
+
+    image: uint8 RGB (H, W, 3), upright. source: the file's or frame's name. seconds: spent on this picture, decoding
+    and its share of the network's batch included, waiting not. metadata: of the file, for copies.
+    """
+
+    image: np.ndarray
+    source: str
+    seconds: float = 0.0
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
+
+    @abstractmethod
+    def save(self, path: str | Path) -> Path:
+        """Write the result; the suffix decides the format. Returns the path."""
+
+    @abstractmethod
+    def panels(self) -> list[np.ndarray]:
+        """Pictures, uint8 RGB, that show the result beside each other."""
+
+    def plot(self, height: int = 480) -> np.ndarray:
+        """uint8 RGB (height, W, 3): the panels side by side."""
+        panels = self.panels()
+        width = max(1, min(4 * height, round(height * self.image.shape[1] / self.image.shape[0])))
+        gap = np.full((height, 4, 3), PANEL_BACKGROUND, np.uint8)
+        return np.hstack([p for panel in panels for p in (fit(panel, height, width), gap)][:-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutoutResult(Result):
+    """A cut-out. alpha: float32 (H, W), 0 background to 1 foreground, at the picture's resolution."""
+
+    alpha: np.ndarray
+
+    def alpha_uint8(self) -> np.ndarray:
+        """Alpha as uint8 (H, W), 0..255, rounded."""
+        return cv2.convertScaleAbs(self.alpha, alpha=255)
+
+    def mask(self, threshold: float = 0.5) -> np.ndarray:
+        """uint8 (H, W): 255 where alpha exceeds ``threshold`` (0..1), else 0."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be in 0..1, not {threshold!r}")
+        return np.where(self.alpha > threshold, np.uint8(255), np.uint8(0))
+
+    def rgba(self) -> np.ndarray:
+        """uint8 RGBA (H, W, 4), not premultiplied: the picture's colours and alpha."""
+        return np.dstack([self.image, self.alpha_uint8()])
+
+    def over(self, background: Background) -> np.ndarray:
+        """uint8 RGB (H, W, 3): the cut-out over a colour ('white', '#rrggbb', (R, G, B)), a picture (path or array,
+        scaled to cover), or its own surroundings out of focus ('blur')."""
+        ready = background_of(background)
+        if ready is None:
+            raise ConfigError("over needs a background. Remedy: a colour, a picture or 'blur'; rgba() has none")
+        return put_over(self.image, self.alpha, ready)
+
+    def save(self, path: str | Path, background: Background | None = None, mask: bool = False) -> Path:
+        """Write the cut-out with transparency, or over a ``background``, or the alpha alone as grey (``mask``).
+
+        Suffixes: .png, .webp, .tiff, and .jpg where nothing is transparent. Colour profile, resolution and EXIF of
+        the source are kept (a mask keeps the resolution only: its values are no colours). Raises ImageError where
+        the format cannot hold the picture, DenseError where the file cannot be written.
+        """
+        path = Path(path)
+        format_of(path)  # before any work
+        if mask:
+            write_picture(path, self.alpha_uint8(), Metadata(dpi=self.metadata.dpi))
+        else:
+            ready = background_of(background)
+            write_picture(path, self.rgba() if ready is None else put_over(self.image, self.alpha, ready),
+                          self.metadata)
+        return path
+
+    def panels(self) -> list[np.ndarray]:
+        """Picture, alpha, cut-out over grey squares."""
+        return [self.image, to_rgb(self.alpha_uint8()), over_checkerboard(self.image, self.alpha)]

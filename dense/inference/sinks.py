@@ -1,0 +1,132 @@
+"""Where results go: one file a picture, named after it, never over another picture's result by chance."""
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from dense.errors import DenseError
+from dense.inference.background import Background
+from dense.inference.results import CutoutResult
+from dense.inference.sources import Item
+from dense.io import encode_picture
+from dense.io.picture import format_of
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Names:
+    """Files for results: ``folder``/relative path, with the suffix of the format.
+
+    Where several inputs would get one name (a.jpg and a.png), each keeps its old suffix as well: a.jpg.png and
+    a.png.png; where even these are one, a number follows. folder None: beside each input, as NAME-cutout.png.
+    Names that differ in capitals only count as one, since many file systems hold them for one.
+    """
+
+    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = "-cutout"):
+        self.folder, self.suffix, self.marker = folder, suffix, marker
+        self._short: Counter[str] = Counter()
+        self._taken: dict[str, object] = {}
+
+    def expect(self, items: Iterable[Item]) -> None:
+        """Take note of the inputs to come, so that names do not depend on their order."""
+        self._short.update(_key(self._path(item, full=False)) for item in items)
+
+    def assign(self, item: Item) -> Path:
+        """The file of an item's result; the same for the same item (by its input file) if asked again."""
+        owner = os.path.abspath(item.path) if item.path else item.name
+        short = self._path(item, full=False)
+        names = [] if self._short[_key(short)] > 1 else [short]
+        full = self._path(item, full=True)
+        names += [full, *(full.with_name(f"{full.stem}-{n}{full.suffix}") for n in range(2, 1000))]
+        for path in names:
+            if self._taken.setdefault(_key(path), owner) == owner:
+                return path
+        raise DenseError(f"{full}: too many inputs have this name; process them in several output folders")
+
+    def _path(self, item: Item, full: bool) -> Path:
+        relative = PurePath(*(p for p in item.relative.parts if p not in ("..", item.relative.anchor)))
+        name = (relative.name if full else relative.stem) + ("" if self.folder else self.marker) + self.suffix
+        if self.folder is not None:
+            return self.folder / relative.with_name(name)
+        return (item.path.parent if item.path else Path()) / name
+
+
+def _key(path: Path) -> str:
+    return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()
+
+
+def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, overwrite: bool) -> list[Item]:
+    """The items whose results are to be made.
+
+    Raises DenseError, before anything is done, where a result would replace its own input or another one, and where
+    results are there already and it is not said what to do with them.
+    """
+    inputs = {os.path.realpath(item.path) for item in items if item.path}
+    left, there = [], []
+    for item in items:
+        target = names.assign(item)
+        if os.path.realpath(target) in inputs:
+            raise DenseError(f"{target}: the result of {item.name} would replace an input; choose another output "
+                             "folder or format")
+        if target.exists():
+            there.append(target)
+            if skip_existing:
+                continue
+        left.append(item)
+    if there and not (skip_existing or overwrite):
+        raise DenseError(f"{len(there)} of {len(items)} results are there already, {there[0]} first. Remedy: "
+                         "--skip-existing goes on where it ended, --overwrite makes them anew")
+    return left
+
+
+def without_results(items: Sequence[Item], names: Names) -> tuple[list[Item], int]:
+    """Items without those that are results of others among them (a second run beside the inputs), and their number."""
+    targets = {os.path.realpath(names._path(item, full=full)) for item in items for full in (False, True)}
+    left = [item for item in items if item.path is None or os.path.realpath(item.path) not in targets]
+    return left, len(items) - len(left)
+
+
+def check_folder(folder: Path) -> None:
+    """Make an output folder; DenseError now, not after the first picture, if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".dense-"):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise DenseError(f"{folder}: is, or lies in, a file instead of a folder; choose another output folder") \
+            from None
+    except OSError as error:
+        raise DenseError(f"{folder}: the output folder cannot be written ({error.strerror or error}); change its "
+                         "permissions or choose another") from None
+
+
+@dataclass(frozen=True)
+class CutoutWriter:
+    """Writes a cut-out, over a background, or only its mask, into a file or to standard output."""
+
+    background: Background | None = None
+    mask: bool = False
+
+    def write(self, result: CutoutResult, path: Path) -> Path:
+        """See ``CutoutResult.save``."""
+        return result.save(path, self.background, self.mask)
+
+    def write_stdout(self, result: CutoutResult, suffix: str) -> None:
+        """The file's content to standard output, whole or not at all."""
+        array = result.alpha_uint8() if self.mask else \
+            result.rgba() if self.background is None else result.over(self.background)
+        data = encode_picture(array, format_of(f"picture{suffix}"), result.metadata, name="standard output")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def ends_the_run(error: DenseError) -> bool:
+    """Whether no other picture could be written either: a full or read-only disk."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL_DISK

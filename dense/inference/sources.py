@@ -1,0 +1,253 @@
+"""Where pictures come from: files, folders, patterns, lists, videos, arrays, standard input, growing folders.
+
+A source is an iterable of ``Item``s. Nothing is decoded before an item is loaded.
+"""
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from dense.errors import DatasetError, DenseError, ImageError
+from dense.inference.video import count_frames, is_video, read_frames
+from dense.io import Picture, image_size, list_images, picture_from_array, picture_from_pillow, read_picture
+from dense.io.images import IMAGE_SUFFIXES
+
+IDLE = object()
+"""Yielded by a source that has nothing now and may have something later: what waits downstream goes on."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to come.
+
+    name: for messages. relative: where its result belongs, below the output folder, still with its own suffix.
+    load: decodes it (ImageError where that fails). path: of its file, if it has one of its own. pixels: H * W if
+    known without reading anything.
+    """
+
+    name: str
+    relative: PurePath
+    load: Callable[[], Picture]
+    path: Path | None = None
+    pixels: int | None = None
+
+    def count_pixels(self) -> int:
+        """Height times width, from the header where it is a file; 0 for what cannot be read."""
+        if self.pixels is not None or self.path is None:
+            return self.pixels or 0
+        try:
+            height, width = image_size(self.path)
+        except (DenseError, MemoryError):
+            return 0
+        return height * width
+
+
+@dataclass(frozen=True)
+class Source:
+    """Items, whether they are only one picture, and their number where it is known beforehand."""
+
+    items: Iterable
+    single: bool = False
+    total: int | None = None
+
+
+def find_source(value: Any, recursive: bool = False, beside: bool = False,
+                exclude: Path | None = None) -> Source:
+    """The source that ``value`` means.
+
+    value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, the bytes of a file, a path, '-' (standard input), a
+        folder, a pattern with * ? [ ], '@names.txt' (a file with a path a line, relative to it), a video, or any
+        iterable of pictures and paths.
+    recursive: folders below as well. beside: keep the name of a folder in the relative names, for several folders at
+        once. exclude: a folder whose files are no input (the output's, where it lies in the input's).
+
+    Raises ImageError or DatasetError where there is nothing, or no picture.
+    """
+    if isinstance(value, np.ndarray):
+        return Source([_array_item(value, "array")], single=True)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Source([Item("the given bytes", PurePath("picture"), lambda: read_picture(value))], single=True)
+    if hasattr(value, "getexif"):
+        return Source([_pillow_item(value, getattr(value, "filename", "") or "picture")], single=True)
+    if isinstance(value, str | os.PathLike):
+        return _from_path(os.fspath(value), recursive, beside, exclude)
+    if not isinstance(value, Iterable):
+        raise ImageError(f"{type(value).__name__}: is no picture; give a path, an array, a Pillow picture, or a list "
+                         "of these")
+    return Source(_each(value), total=len(value) if isinstance(value, Sequence) else None)
+
+
+def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -> Source:
+    path = Path(text)
+    if text == "-":
+        return Source([Item("standard input", PurePath("picture"), _read_stdin)], single=True)
+    if text.startswith("@") and not path.exists():
+        return _listed([*_names_in(Path(text[1:]))], Path(text[1:]).parent)
+    if path.is_dir():
+        exclude = None if exclude is None or exclude.resolve() == path.resolve() else exclude
+        paths = [p for p in list_images(path, recursive) if not _inside(p, exclude)]
+        if not paths:
+            raise DatasetError(_no_pictures(path, recursive))
+        return _listed(paths, path.resolve().parent if beside else path)
+    if is_video(path) and path.exists():
+        return Source(_frames(path), total=count_frames(path))
+    if re.search(r"[*?\[]", text) and not path.exists():
+        exclude = exclude if "**" in text else None  # else only what was plainly asked for can match
+        found = sorted((Path(p) for p in glob.iglob(text, recursive=True)), key=lambda p: p.as_posix())
+        paths = [p for p in found if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and not _inside(p, exclude)]
+        if not paths:
+            raise DatasetError(f"{text}: matches no picture; check the pattern (** goes into folders)")
+        return _listed(paths, _fixed_part(text))
+    if not path.exists():
+        raise ImageError(f"{text}: does not exist; check the path")
+    return Source([file_item(path, PurePath(path.name))], single=True, total=1)
+
+
+def _no_pictures(folder: Path, recursive: bool) -> str:
+    below = not recursive and any(p.is_dir() for p in folder.iterdir())
+    remedy = "--recursive (recursive=True) takes the folders below as well" if below else \
+        f"pictures end in {', '.join(IMAGE_SUFFIXES[:8])} ..."
+    return f"{folder}: the folder holds no picture; {remedy}"
+
+
+def _inside(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folder that a pattern begins with."""
+    parts = Path(pattern).parts
+    first = next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))
+    return Path(*parts[:first])
+
+
+def _listed(paths: Sequence[Path], root: Path) -> Source:
+    root = root.resolve()
+    items = []
+    for path in paths:
+        whole = Path(os.path.abspath(path))
+        real = whole.parent.resolve() / whole.name
+        below = next((p.relative_to(root) for p in (whole, real) if p.is_relative_to(root)), None)
+        items.append(file_item(path, PurePath(below if below is not None else path.name)))
+    return Source(items, total=len(items))
+
+
+def file_item(path: Path, relative: PurePath) -> Item:
+    """The item of a picture's file."""
+    return Item(str(path), relative, lambda: read_picture(path), path)
+
+
+def _names_in(path: Path) -> Iterator[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DatasetError(f"@{path}: the list does not exist; check the path after @") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"@{path}: the list cannot be read ({error}); give a text file in UTF-8 with a path a "
+                           "line") from None
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise DatasetError(f"@{path}: the list names no file; give a text file with a path a line")
+    return (path.parent / name for name in names)
+
+
+def _array_item(array: np.ndarray, name: str) -> Item:
+    pixels = array.shape[0] * array.shape[1] if array.ndim >= 2 else 0
+    return Item(name, PurePath(f"{name}.png".replace(" ", "_")), lambda: picture_from_array(array, name), None, pixels)
+
+
+def _pillow_item(image: Any, name: str) -> Item:
+    return Item(str(name), PurePath(Path(name).name), lambda: picture_from_pillow(image, str(name)), None,
+                image.size[0] * image.size[1])
+
+
+def _read_stdin() -> Picture:
+    return read_picture(sys.stdin.buffer.read(), "standard input")
+
+
+def _each(values: Iterable) -> Iterator[Item]:
+    """Items of the pictures and paths in an iterable; each is a picture of its own."""
+    for index, value in enumerate(values):
+        name = f"picture {index}"
+        if isinstance(value, np.ndarray):
+            yield _array_item(value, name)
+        elif isinstance(value, Picture):
+            yield Item(value.name, PurePath(Path(value.name).name), lambda v=value: v, None,
+                       value.pixels.shape[0] * value.pixels.shape[1])
+        elif hasattr(value, "getexif"):
+            yield _pillow_item(value, getattr(value, "filename", "") or name)
+        elif isinstance(value, bytes | bytearray | memoryview):
+            yield Item(name, PurePath(name.replace(" ", "_")), lambda v=value, n=name: read_picture(v, n))
+        elif isinstance(value, str | os.PathLike):
+            yield file_item(Path(value), PurePath(Path(value).name))
+        else:
+            yield _failing(name, ImageError(f"{name}: {type(value).__name__} is no picture; give a path, an array or "
+                                            "a Pillow picture"))
+
+
+def _failing(name: str, error: DenseError) -> Item:
+    def load() -> Picture:
+        raise error
+
+    return Item(name, PurePath(name.replace(" ", "_")), load)
+
+
+def _frames(path: Path) -> Iterator[Item]:
+    frames = read_frames(path)
+    index = 0
+    while True:
+        name = f"{path} frame {index}"
+        try:
+            frame = next(frames, None)
+        except ImageError as error:
+            yield _failing(name, error)
+            return
+        if frame is None:
+            return
+        picture = Picture(frame, name)
+        yield Item(name, PurePath(path.stem) / f"{index:06d}.png", lambda p=picture: p, None,
+                   frame.shape[0] * frame.shape[1])
+        index += 1
+
+
+def watch(folder: str | os.PathLike, recursive: bool = False, exclude: Path | None = None, poll: float = 1.0,
+          idle: float = float("inf")) -> Iterator:
+    """Items of a growing folder: what is there, then what comes, each file once, as soon as two looks ``poll``
+    seconds apart find the same size and time of change. Ends after ``idle`` seconds without a new file.
+
+    Raises DatasetError where the folder is not there.
+    """
+    folder = Path(folder)
+    done: set[Path] = set()
+    seen: dict[Path, tuple[int, int]] = {}
+    last = time.monotonic()
+    while True:
+        now: dict[Path, tuple[int, int]] = {}
+        for path in list_images(folder, recursive):
+            if path in done or _inside(path, exclude):
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # gone again
+                continue
+            now[path] = status.st_size, status.st_mtime_ns
+            if status.st_size and seen.get(path) == now[path]:
+                done.add(path)
+                last = time.monotonic()
+                yield file_item(path, PurePath(path.relative_to(folder)))
+            elif seen.get(path) != now[path]:
+                last = time.monotonic()
+        seen = now
+        if time.monotonic() - last > idle:
+            return
+        yield IDLE
+        time.sleep(poll)
