@@ -81,13 +81,26 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def pillow_options(metadata: Metadata) -> dict[str, Any]:
-    """Keyword arguments of Pillow's ``save`` for WebP, TIFF and JPEG."""
+def pillow_options(metadata: Metadata, format: str) -> dict[str, Any]:
+    """Keyword arguments of Pillow's ``save`` for 'WEBP', 'TIFF' and 'JPEG'.
+
+    Of the EXIF a TIFF gets maker, model, date, artist and the like only: libtiff, which compresses it, writes no
+    block within a block through Pillow.
+    """
     options: dict[str, Any] = {}
     if metadata.profile:
         options["icc_profile"] = metadata.profile
     if metadata.dpi:
         options["dpi"] = metadata.dpi
     if metadata.exif:
-        options["exif"] = _PREFIX + metadata.exif
+        options["exif"] = _basic_exif(metadata.exif) if format == "TIFF" else _PREFIX + metadata.exif
     return options
+
+
+def _basic_exif(exif: bytes) -> Any:
+    from PIL import Image
+
+    tags, basic = Image.Exif(), Image.Exif()
+    tags.load(_PREFIX + exif)
+    basic.update({k: tags[k] for k in _TIFF_KEPT if k in tags})
+    return basic

@@ -114,7 +114,7 @@ def _png(array: np.ndarray, metadata: Metadata, name: str) -> bytes:
 def _by_pillow(array: np.ndarray, format: str, metadata: Metadata, quality: int, name: str) -> bytes:
     from PIL import Image
 
-    options = pillow_options(metadata)
+    options = pillow_options(metadata, format)
     if format == "TIFF":
         options["compression"] = "tiff_adobe_deflate"
     else:
