@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -34,9 +34,12 @@ class Names:
         self._short: Counter[str] = Counter()
         self._taken: dict[str, object] = {}
 
-    def expect(self, items: Iterable[Item]) -> None:
-        """Take note of the inputs to come, so that names do not depend on their order."""
-        self._short.update(_key(self._path(item, full=False)) for item in items)
+    def expect(self, items: Sequence[Item]) -> None:
+        """Name the inputs to come all at once, so that names do not depend on their order."""
+        short = {id(item): _key(self._path(item, full=False)) for item in items}
+        self._short.update(short.values())
+        for item in sorted(items, key=lambda i: (self._short[short[id(i)]] > 1, i.relative.as_posix())):
+            self.assign(item)
 
     def assign(self, item: Item) -> Path:
         """The file of an item's result; the same for the same item (by its input file) if asked again."""

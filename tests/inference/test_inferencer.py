@@ -156,7 +156,7 @@ def test_things_in_a_list_that_are_no_picture_are_told(model):
 def test_a_picture_above_the_memory_limit_is_refused_and_a_tight_limit_only_slows(bundle):
     model = Inferencer(bundle, backend="onnxruntime", max_memory=24 * 100 * 101, threads=1)
     assert len(list(model([disc(100, 100)] * 5))) == 5
-    with pytest.raises(ImageError, match="above the limit of 0 MiB; .*--max-memory"):
+    with pytest.raises(ImageError, match=r"above the limit of 0 MiB; .*--max-memory"):
         model(disc(200, 100))
 
 

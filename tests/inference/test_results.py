@@ -142,7 +142,7 @@ def test_mask_and_background_are_saved_without_alpha(result, tmp_path):
 
 
 def test_what_a_format_cannot_hold_is_refused(result, tmp_path):
-    with pytest.raises(ImageError, match="JPEG has no transparency; .*background"):
+    with pytest.raises(ImageError, match=r"JPEG has no transparency; .*background"):
         result.save(tmp_path / "a.jpg")
     with pytest.raises(ImageError, match=r"cannot write pictures as \.gif; use \.png"):
         result.save(tmp_path / "a.gif")

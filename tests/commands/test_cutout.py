@@ -1,0 +1,162 @@
+"""``dense cutout`` as a person uses it."""
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
+pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
+pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
+from toy import toy_bundle, write_pictures
+
+from dense.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return toy_bundle(tmp_path_factory.mktemp("bundle") / "toy")
+
+
+@pytest.fixture
+def cutout(bundle):
+    def run(*arguments):
+        return main(["cutout", *map(str, arguments), "--bundle", str(bundle), "--backend", "onnxruntime"])
+
+    return run
+
+
+def test_a_folder(cutout, tmp_path, capsys):
+    write_pictures(tmp_path / "in", 3)
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--batch", 2) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and "toy (bundle " in err and "onnxruntime" in err and "(asked for)" in err
+    assert f"3 done into {tmp_path / 'out'}" in err
+    rgba = np.asarray(Image.open(tmp_path / "out/2.png"))
+    assert rgba.shape == (80, 100, 4) and rgba[40, 50, 3] > 250 and rgba[0, 0, 3] == 0
+
+
+@pytest.mark.parametrize(("options", "mode", "corner"), [
+    (["--mask"], "L", 0), (["--background", "#102030"], "RGB", (16, 32, 48)), (["--format", "webp"], "RGBA", None),
+    (["--format", "tiff", "--mode", "tiled"], "RGBA", (0, 0, 0, 0)), (["--background", "blur"], "RGB", None)])
+def test_options(cutout, tmp_path, options, mode, corner):
+    write_pictures(tmp_path / "in", 2)
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", *options) == 0
+    suffix = {"webp": ".webp", "tiff": ".tiff"}.get(options[1] if len(options) > 1 else "", ".png")
+    with Image.open(tmp_path / f"out/1{suffix}") as image:
+        assert image.mode == mode and image.size == (100, 75)
+        assert corner is None or image.getpixel((0, 0)) == corner
+
+
+def test_a_damaged_picture_is_listed_at_the_end(cutout, tmp_path, capsys):
+    paths = write_pictures(tmp_path / "in", 4)
+    paths[1].write_bytes(b"<html>")
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out") == 1
+    err = capsys.readouterr().err
+    assert "3 done into" in err and f"1 not done:\n  {paths[1]}: is an HTML page" in err
+    assert "Traceback" not in err and len(list((tmp_path / "out").iterdir())) == 3
+    paths[1].write_bytes(paths[2].read_bytes())
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--skip-existing") == 0
+    assert f"1 done: {tmp_path / 'out/1.png'}, 3 were there already" in capsys.readouterr().err
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--skip-existing") == 0
+    assert "nothing to do: 4 results are there already" in capsys.readouterr().err
+
+
+def test_all_pictures_damaged(cutout, tmp_path, capsys):
+    (path,) = write_pictures(tmp_path / "in", 1)
+    path.write_bytes(b"")
+    assert cutout(path) == 1
+    assert "0 done\n1 not done:" in capsys.readouterr().err
+    assert [p.name for p in path.parent.iterdir()] == ["0.png"]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["nowhere.jpg"], "nowhere.jpg: does not exist"), (["{in}", "-o", "{in}"], "would replace an input"),
+    (["{in}", "--background", "#xyz"], "neither a colour nor a file"), (["{in}", "--device", "cuda"], "has no CUDA"),
+    (["{in}", "--model", "isnet"], "--bundle holds model and weights"), (["{in}", "--max-memory", "1K"], "--max-mem"),
+    (["-", "{in}"], "need -o FOLDER"), (["{in}/0.png", "{in}/0.png", "-o", "x.png"], "give a folder")])
+def test_problems_of_the_user(cutout, tmp_path, monkeypatch, capsys, arguments, words):
+    import onnxruntime
+
+    if "cuda" in arguments and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("asks for a GPU that is not there")
+    write_pictures(tmp_path / "in", 1)
+    monkeypatch.chdir(tmp_path)
+    assert cutout(*[a.replace("{in}", str(tmp_path / "in")) for a in arguments]) == 1
+    err = capsys.readouterr().err
+    assert words in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["x", "--batch", "0"], ["x", "--mode", "tiles"], ["x", "--format", "gif"],
+                                       ["x", "--skip-existing", "--overwrite"], ["x", "--max-memory", "much"]])
+def test_wrong_usage(arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["cutout", *arguments])
+    assert end.value.code == 2
+
+
+def command(*arguments, **options):
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    return subprocess.Popen([sys.executable, "-m", "dense", "cutout", *map(str, arguments)], env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_standard_input_and_output(bundle, tmp_path):
+    (path,) = write_pictures(tmp_path, 1)
+    process = command("-", "-o", "-", "--bundle", bundle, stdin=subprocess.PIPE)
+    out, err = process.communicate(path.read_bytes(), timeout=60)
+    assert process.returncode == 0, err
+    assert Image.open(io.BytesIO(out)).size == (100, 70)
+    process = command("-", "-o", "-", "--bundle", bundle, stdin=subprocess.PIPE)
+    out, err = process.communicate(b"no picture", timeout=60)
+    assert process.returncode == 1 and out == b"" and b"standard input: is text" in err
+
+
+def test_ctrl_c_leaves_whole_files_and_skip_existing_goes_on(bundle, tmp_path):
+    rng = np.random.default_rng(0)
+    count = 200
+    (tmp_path / "in").mkdir()
+    noise = rng.integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    for i in range(count):  # noise compresses badly: writing takes a while
+        os.link(_write(tmp_path / "noise.jpg", noise), tmp_path / f"in/{i:03}.jpg")
+    out = tmp_path / "out"
+    process = command(tmp_path / "in", "-o", out, "--bundle", bundle, "--backend", "onnxruntime", "--threads", 1)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not (out.exists() and any(out.glob("0*.png"))):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert b"--skip-existing goes on" in err and b"Traceback" not in err
+    done = sorted(out.iterdir())
+    assert 0 < len(done) < count
+    for path in done:  # nothing half written, nothing temporary
+        assert path.suffix == ".png" and not path.name.startswith(".")
+        assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape == (700, 900, 4)
+    for path in sorted((tmp_path / "in").iterdir())[len(done) + 3:]:
+        path.unlink()
+    assert main(["cutout", str(tmp_path / "in"), "-o", str(out), "--skip-existing", "--bundle", str(bundle)]) == 0
+    assert len(list(out.iterdir())) >= len(done) + 1
+
+
+def _write(path: Path, array: np.ndarray) -> Path:
+    if not path.exists():
+        cv2.imwrite(str(path), array)
+    return path
+
+
+def test_the_default_model_is_the_shipped_one(tmp_path, capsys):
+    (path,) = write_pictures(tmp_path, 1)
+    assert main(["cutout", str(path), "-o", str(tmp_path / "a.png")]) == 0
+    err = capsys.readouterr().err
+    assert "isnet@cutouts (shipped weights), torch" in err and json.dumps(str(tmp_path / "a.png"))[1:-1] in err
