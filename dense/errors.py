@@ -31,3 +31,11 @@ class MissingDependencyError(DenseError):
 
 class BundleError(DenseError):
     """A bundle that is damaged, incomplete, changed, or made for another reader."""
+
+
+class InputError(DenseError, ValueError):
+    """An array that a network or bundle does not take: its name, dtype, shape, or sizes beyond the limits."""
+
+
+class ExportError(DenseError):
+    """A network that could not be exported with these settings."""

@@ -4,6 +4,7 @@
     model.onnx           values 0..255 in, final activation inside
     golden/input.npy     what the exporter fed, and
     golden/output.npy    what its framework answered
+    verify.json, .html   not part of it: what ``dense verify`` found
 
 Reading needs numpy alone.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -39,7 +40,9 @@ class Bundle:
 
     shapes: for every size that may vary, by name: (smallest, usual, largest).
     files: sha256 of every file, by relative path; ``model`` is one of them.
-    tolerance: largest 'max' and 'mean' absolute difference from the golden output that counts as equal.
+    tolerance: largest 'max' and 'mean' absolute difference from the golden output that counts as equal, and
+        'metric', the largest change of the task's metrics.
+    source: what was exported, so that it can be built again: 'model', and 'weights' and their 'sha256' or None.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Bundle:
     versions: dict[str, str] = field(default_factory=dict)
     licences: dict[str, str] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
+    source: dict = field(default_factory=dict)
 
     @property
     def model_path(self) -> Path:
@@ -63,8 +67,13 @@ class Bundle:
         return self.folder / self.model
 
     def golden(self) -> tuple[np.ndarray, np.ndarray]:
-        """Golden input and output."""
-        return tuple(_read_npy(self.folder / "golden" / f"{side}.npy") for side in ("input", "output"))
+        """Golden input and output. BundleError if they are damaged or do not have the shapes of the bundle."""
+        pair = tuple(_read_npy(self.folder / "golden" / f"{side}.npy") for side in ("input", "output"))
+        for array, tensor in zip(pair, (self.inputs[0], self.outputs[0]), strict=True):
+            if array.ndim != len(tensor.shape) or array.dtype != tensor.dtype:
+                raise BundleError(f"{self.folder}: the golden values of {tensor.name} are {array.dtype} "
+                                  f"{array.shape}, not {tensor.dtype} {tensor.shape}. Remedy: export it again")
+        return pair
 
     def limits(self, tensor: Tensor) -> list[tuple[int, int]]:
         """Smallest and largest size of each axis of one of the inputs or outputs."""
@@ -96,7 +105,7 @@ def read_bundle(path: str | Path, check: bool = True) -> Bundle:
     try:
         bundle = _parse(folder, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        missing = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)
+        missing = f"the entry {error} is missing" if isinstance(error, KeyError) else f"not understood ({error})"
         raise BundleError(f"{folder / DESCRIPTION}: {missing}. Remedy: update dense if the bundle was made by a newer "
                           "version; else export it again") from None
     if check:
@@ -142,16 +151,19 @@ def _parse(folder: Path, values: dict) -> Bundle:
     files = {str(k): str(v) for k, v in values["files"].items()}
     model = str(values["model"])
     for name in files:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if any(p(name).is_absolute() or p(name).drive or ".." in p(name).parts
+               for p in (PurePosixPath, PureWindowsPath)):
             raise ValueError(f"the file {name!r} lies outside the bundle")
     for name in (model, "golden/input.npy", "golden/output.npy"):
         if name not in files:
             raise ValueError(f"files does not list {name}")
-    tolerance = {k: float(values["tolerance"][k]) for k in ("max", "mean")}
+    tolerance = {k: float(values["tolerance"][k]) for k in ("max", "mean", "metric")}
+    if not all(0 <= v < 1 for v in tolerance.values()):
+        raise ValueError(f"the tolerances {tolerance} are not between 0 and 1")
     return Bundle(
         folder=folder, name=str(values["name"]), task=task_from_dict(values["task"]), model=model, inputs=sides[0],
         outputs=sides[1], shapes=shapes, precision=str(values["precision"]), opset=int(values["opset"]), files=files,
-        tolerance=tolerance, **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics")})
+        tolerance=tolerance, **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics", "source")})
 
 
 def _sizes(name: str, values: object) -> tuple[int, int, int]:

@@ -19,6 +19,8 @@ class OnnxRuntimeSession(Session):
         import onnxruntime as ort
 
         family, _, number = (device or "cpu").lower().partition(":")
+        if number and not number.isdigit():
+            raise ConfigError(f"device {device!r}: the part after ':' must be a number, for example cuda:0")
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads:
@@ -41,20 +43,16 @@ class OnnxRuntimeSession(Session):
                               "(nvidia-smi) and its CUDA libraries, or device 'cpu'")
         self.device = f"cuda:{number or 0}" if family == "cuda" else "cpu"
         self.version = ort.__version__
-        self.input_names = tuple(t.name for t in bundle.inputs)
         self._outputs = [t.name for t in bundle.outputs]
-        missing = {*self.input_names, *self._outputs} - {
+        missing = {*(t.name for t in bundle.inputs), *self._outputs} - {
             v.name for v in (*self._session.get_inputs(), *self._session.get_outputs())}
         if missing:
             raise BundleError(f"{bundle.model_path}: has no {', '.join(sorted(missing))}, which bundle.json names. "
                               "Remedy: export the bundle again")
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         values = self._session.run(self._outputs, dict(inputs))
         return dict(zip(self._outputs, values, strict=True))
-
-    def describe(self) -> str:
-        return f"onnxruntime {self.version} on {self.device}"
 
 
 def _line(error: Exception) -> str:

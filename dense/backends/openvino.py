@@ -36,23 +36,19 @@ class OpenVINOSession(Session):
                               "Remedy: export the bundle again, or another backend") from error
         self.device = name.lower()
         self.version = ov.__version__.split("-")[0]
-        self.input_names = tuple(t.name for t in bundle.inputs)
         try:
             self._outputs = {t.name: self._compiled.output(t.name) for t in bundle.outputs}
-            for input_name in self.input_names:
-                self._compiled.input(input_name)
+            for tensor in bundle.inputs:
+                self._compiled.input(tensor.name)
         except RuntimeError:
             raise BundleError(f"{bundle.model_path}: lacks an input or output that bundle.json names. "
                               "Remedy: export the bundle again") from None
         self._request = self._compiled.create_infer_request()
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        # shared memory for the inputs only: the request's outputs are overwritten by the next run
-        results = self._request.infer(dict(inputs), share_inputs=True)
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # copied once: the request's own outputs are overwritten by the next run
+        results = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return {name: np.array(results[port]) for name, port in self._outputs.items()}
-
-    def describe(self) -> str:
-        return f"openvino {self.version} on {self.device}"
 
 
 def open_bundle(bundle: Bundle, device: str | None, threads: int | None) -> OpenVINOSession:

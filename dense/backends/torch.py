@@ -6,27 +6,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dense.backends.bundle import Tensor
 from dense.backends.session import Session
 from dense.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from dense.models.graph import DeployedGraph
+
+AMP = {None: None, "bf16": "bfloat16", "fp16": "float16"}
 
 
 class TorchSession(Session):
-    """A graph module (``model.graph()``: arrays as in a bundle) on PyTorch.
+    """A graph module (``model.graph()``: arrays as in a bundle) on PyTorch, in channels-last layout.
 
-    On CPU and CUDA in channels-last layout. compile: through torch.compile (the first run of each shape takes
+    The module itself is moved: give it a copy, best with BatchNorm folded (``dense.models.fold``).
+    device: None takes the best there is. compile: through torch.compile (the first run of each shape takes
     minutes). amp: None, 'bf16' or 'fp16'.
+
+    Raises ConfigError for a device that cannot be used, or settings that it does not know.
     """
 
     backend = "torch"
 
-    def __init__(self, graph: nn.Module, device: str | None = None, threads: int | None = None,
+    def __init__(self, graph: DeployedGraph, device: str | None = None, threads: int | None = None,
                  compile: bool = False, amp: str | None = None):
         import torch
 
         self._torch = torch
+        if amp not in AMP:
+            raise ConfigError(f"amp {amp!r} is unknown; use bf16 or fp16, or leave it out")
         name = device or best_device()
         try:
             self._device = torch.device(name)
@@ -41,11 +49,12 @@ class TorchSession(Session):
         self._graph = self._graph.to(memory_format=self._layout)
         if compile:
             self._graph = torch.compile(self._graph)
-        self._amp = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
-        self.device = str(self._device)
-        self.input_names, self._outputs = tuple(graph.input_names), tuple(graph.output_names)
+        self._amp = getattr(torch, AMP[amp]) if amp else None
+        self.device, self.version = str(self._device), torch.__version__
+        self.inputs = tuple(Tensor(n, "float32", s) for n, s in graph.input_shapes.items())
+        self.shapes, self._outputs = {}, graph.output_names
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         torch = self._torch
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[n])).to(self._device) for n in self.input_names]
         tensors = [t.contiguous(memory_format=self._layout) if t.ndim == 4 else t for t in tensors]
@@ -53,9 +62,6 @@ class TorchSession(Session):
             outputs = self._graph(*tensors)
         outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
         return {n: o.float().cpu().numpy() for n, o in zip(self._outputs, outputs, strict=True)}
-
-    def describe(self) -> str:
-        return f"torch {self._torch.__version__} on {self.device}"
 
 
 def best_device() -> str:

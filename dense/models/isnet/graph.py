@@ -1,21 +1,23 @@
 """IS-Net as it is deployed: values 0..255 in, probabilities out."""
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from dense.models.graph import DeployedGraph
 from dense.tasks import CutoutTask
 
 
-class CutoutGraph(nn.Module):
+class CutoutGraph(DeployedGraph):
     """(N, 3, H, W) float32 RGB 0..255 -> alpha (N, 1, H, W) in 0..1: normalisation, network, finest map, sigmoid.
 
     The other five maps are not computed.
     """
 
-    input_names = ("image",)
-    output_names = ("alpha",)
-    dynamic = ("batch", "height", "width")
+    input_shapes: ClassVar = {"image": ("batch", 3, "height", "width")}
+    output_shapes: ClassVar = {"alpha": ("batch", 1, "height", "width")}
 
     def __init__(self, network: nn.Module, task: CutoutTask):
         super().__init__()
