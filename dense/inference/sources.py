@@ -64,7 +64,7 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
                 exclude: Path | None = None) -> Source:
     """The source that ``value`` means.
 
-    value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, the bytes of a file, a path, '-' (standard input), a
+    value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, a ``dense.io.Picture``, the bytes of a file, a path, '-' (standard input), a
         folder, a pattern with * ? [ ], '@names.txt' (a file with a path a line, relative to it), a video, or any
         iterable of pictures and paths.
     recursive: folders below as well. beside: keep the name of a folder in the relative names, for several folders at
@@ -74,6 +74,8 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
     """
     if isinstance(value, np.ndarray):
         return Source([_array_item(value, "array")], single=True)
+    if isinstance(value, Picture):
+        return Source([_picture_item(value)], single=True)
     if isinstance(value, bytes | bytearray | memoryview):
         return Source([Item("the given bytes", PurePath("picture"), lambda: read_picture(value))], single=True)
     if hasattr(value, "getexif"):
@@ -170,6 +172,11 @@ def _pillow_item(image: Any, name: str) -> Item:
                 image.size[0] * image.size[1])
 
 
+def _picture_item(picture: Picture) -> Item:
+    return Item(picture.name, PurePath(Path(picture.name).name), lambda: picture, None,
+                picture.pixels.shape[0] * picture.pixels.shape[1])
+
+
 def _read_stdin() -> Picture:
     return read_picture(sys.stdin.buffer.read(), "standard input")
 
@@ -181,8 +188,7 @@ def _each(values: Iterable) -> Iterator[Item]:
         if isinstance(value, np.ndarray):
             yield _array_item(value, name)
         elif isinstance(value, Picture):
-            yield Item(value.name, PurePath(Path(value.name).name), lambda v=value: v, None,
-                       value.pixels.shape[0] * value.pixels.shape[1])
+            yield _picture_item(value)
         elif hasattr(value, "getexif"):
             yield _pillow_item(value, getattr(value, "filename", "") or name)
         elif isinstance(value, bytes | bytearray | memoryview):

@@ -16,6 +16,7 @@ from dense import Inferencer, build_model
 from dense.errors import BundleError, ConfigError, DenseError, ImageError, MissingDependencyError, WeightsError
 from dense.inference import CutoutResult
 from dense.inference.network import Network, is_out_of_memory
+from dense.io import read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ def test_one_picture_however_it_is_given(model, tmp_path):
     image = disc()
     path = tmp_path / "disc.png"
     cv2.imwrite(str(path), image)
-    given = [path, str(path), image, Image.fromarray(image), Image.open(path), path.read_bytes(), image[..., 0],
+    given = [path, str(path), image, Image.fromarray(image), Image.open(path), read_picture(path), path.read_bytes(), image[..., 0],
              image[..., :1], np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])]
     for value in given:
         result = model(value)

@@ -180,6 +180,24 @@ def test_frames_stream_in_order(video, model):
     assert [str(i.relative) for i in find_source(video).items][:2] == ["clip/000000.png", "clip/000001.png"]
 
 
+def test_frames_are_turned_upright(tmp_path):
+    av = pytest.importorskip("av", reason="videos need the extra 'video' (PyAV)")
+    path, frame = tmp_path / "clip.mp4", np.zeros((64, 96, 3), np.uint8)
+    frame[:, 48:] = 255  # white on the right
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        if not hasattr(stream, "set_display_matrix"):
+            pytest.skip("this PyAV cannot write a rotation")
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        one = 1 << 16  # x' = -y, y' = x with y downwards: what is right comes to the bottom, as phones write it
+        stream.set_display_matrix([0, one, 0, -one, 0, 0, 0, 0, 1 << 30])
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    (read,) = read_frames(path)
+    assert read.shape == (96, 64, 3)
+    assert read[:40].max() < 60 and read[56:].min() > 190
+
+
 def test_damaged_videos(video, model):
     content = video.read_bytes()
     for damaged, words in ((b"no video at all" * 20, "cannot be opened as a video"), (b"", "cannot be opened")):
