@@ -43,8 +43,8 @@ class Divergence:
 
     def __str__(self) -> str:
         where = f"module {self.module}, node {self.node}" if self.module else f"node {self.node}"
-        return (f"first diverging layer: {where} ({self.op}): {self.difference:.2e} where values reach {self.scale:.2e}; "
-                f"{self.compared} tensors before it agree with {self.reference}")
+        return (f"first diverging layer: {where} ({self.op}): {self.difference:.2e} where values reach "
+                f"{self.scale:.2e}; {self.compared} tensors before it agree with {self.reference}")
 
 
 def first_divergence(bundle: Bundle, backend: str, inputs: Mapping[str, np.ndarray], graph: nn.Module | None = None,

@@ -59,7 +59,7 @@ class Source:
             from dense.models.build import build_model
         except ImportError as error:
             raise MissingDependencyError(f"building {self.model!r} needs PyTorch and mmengine, which cannot be "
-                                         f"imported ({error}). Remedy: pip install dense, with its requirements") from None
+                                         f"imported ({error}). Remedy: pip install dense") from None
         model = build_model(_name_or_config(self.model), weights=self.weights)
         if not hasattr(model, "graph") or not hasattr(getattr(model, "network", None), "finest"):
             raise ConfigError(f"{self.model} serves training only, it cannot be exported. Remedy: another of "

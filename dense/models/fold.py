@@ -15,10 +15,13 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batchnorm(network: nn.Module, *example: Tensor) -> nn.Module:
     """A copy of ``network`` in eval mode, in which each BatchNorm that follows a convolution has become part of it.
 
-    example: inputs of a run that shows which BatchNorm takes which convolution's output. Both must be used once
-    in it; a convolution whose output goes anywhere else as well must not be followed by a BatchNorm.
+    example: inputs of a run that shows which BatchNorm takes which convolution's output. Pairs of which one is used
+    more than once are left as they are.
+
+    Raises ValueError if the outputs for ``example`` are no longer the same: a convolution's output goes elsewhere too,
+    besides to its BatchNorm.
     """
-    network = copy.deepcopy(network).eval()
+    original, network = network, copy.deepcopy(network).eval()
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # the outputs are kept, so that no id is given twice
     calls: dict[nn.Module, int] = {}
     pairs: dict[nn.Module, nn.Module] = {}
@@ -34,7 +37,7 @@ def fold_batchnorm(network: nn.Module, *example: Tensor) -> nn.Module:
 
     hooks = [m.register_forward_hook(after_conv) for m in network.modules() if isinstance(m, CONVS)]
     hooks += [m.register_forward_pre_hook(before_norm) for m in network.modules() if isinstance(m, NORMS)]
-    network(*example)
+    before = network(*example)
     for hook in hooks:
         hook.remove()
     names = {module: name for name, module in network.named_modules()}
@@ -42,4 +45,12 @@ def fold_batchnorm(network: nn.Module, *example: Tensor) -> nn.Module:
         if calls[norm] == calls[conv] == 1:
             network.set_submodule(names[conv], fuse_conv_bn_eval(conv, norm))
             network.set_submodule(names[norm], nn.Identity())
+    for found, expected in zip(_tensors(network(*example)), _tensors(before), strict=True):
+        if not torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * max(1.0, float(expected.abs().max()))):
+            raise ValueError(f"folding BatchNorm changes the output of {type(original).__name__}: one of its "
+                             "convolutions is read by more than the BatchNorm behind it")
     return network
+
+
+def _tensors(output) -> list[Tensor]:
+    return [output] if isinstance(output, Tensor) else [t for part in output for t in _tensors(part)]
