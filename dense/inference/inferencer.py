@@ -101,7 +101,8 @@ class Inferencer:
         self.task = model.task
         graph = fold_batchnorm(model.graph(), torch.zeros(1, 3, 64, 64))
         self.session = TorchSession(graph, device, threads)
-        self.session.reason = "asked for" if device else "the best device there is"
+        found = "no GPU was found" if self.session.device == "cpu" else "the best device there is"
+        self.session.reason = "asked for" if device else found
 
     def describe(self) -> str:
         """One line for people: model, weights, backend, device, and why."""

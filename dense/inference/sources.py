@@ -64,9 +64,9 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
                 exclude: Path | None = None) -> Source:
     """The source that ``value`` means.
 
-    value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, a ``dense.io.Picture``, the bytes of a file, a path, '-' (standard input), a
-        folder, a pattern with * ? [ ], '@names.txt' (a file with a path a line, relative to it), a video, or any
-        iterable of pictures and paths.
+    value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, a ``dense.io.Picture``, the bytes of a file, a path, '-'
+        (standard input), a folder, a pattern with * ? [ ], '@names.txt' (a file with a path a line, relative to it), a
+        video, or any iterable of pictures and paths.
     recursive: folders below as well. beside: keep the name of a folder in the relative names, for several folders at
         once. exclude: a folder whose files are no input (the output's, where it lies in the input's).
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
+pytest.importorskip("onnxscript", reason="exporting needs the extra 'deploy' (onnxscript)")
 pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
-from toy import write_bundle
-
 from dense import Inferencer, build_model
 from dense.datasets import CutoutDataset
 from dense.datasets.transforms import LoadPair, PackCutout
+from dense.deployment.export import export
+from dense.deployment.source import Source
 from dense.inference.sources import find_source
 
 DATA = Path(__file__).resolve().parents[2] / "data/cutouts"
@@ -31,22 +32,10 @@ def samples(network):
 
 
 @pytest.fixture(scope="module")
-def exported(network, tmp_path_factory):
-    graph = network.graph()
-    golden = np.random.default_rng(0).uniform(0, 255, (1, 3, *network.task.size)).astype(np.float32)
-
-    def write_model(path):
-        names = dict(input_names=["image"], output_names=["alpha"])
-        axes = {name: {0: "batch"} for name in ("image", "alpha")}
-        torch.onnx.export(graph, (torch.from_numpy(golden),), str(path), dynamo=False, opset_version=17,
-                          dynamic_axes=axes, **names)
-
-    def forward(values):
-        with torch.inference_mode():
-            return graph(torch.from_numpy(values)).numpy()
-
+def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    return write_bundle(folder, write_model, network.task, golden, forward, {"batch": (1, 1, 8)})
+    export(Source("isnet@cutouts"), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ def test_one_picture_however_it_is_given(model, tmp_path):
     image = disc()
     path = tmp_path / "disc.png"
     cv2.imwrite(str(path), image)
-    given = [path, str(path), image, Image.fromarray(image), Image.open(path), read_picture(path), path.read_bytes(), image[..., 0],
-             image[..., :1], np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])]
+    given = [path, str(path), image, Image.fromarray(image), Image.open(path), read_picture(path), path.read_bytes(),
+             image[..., 0], image[..., :1], np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])]
     for value in given:
         result = model(value)
         assert isinstance(result, CutoutResult)
