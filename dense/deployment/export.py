@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 OPSETS = range(18, 24)
 TOLERANCE = {"max": 1e-4, "mean": 1e-5, "metric": 1e-3}
-LIMITS = {"batch": (1, 1, 64), "height": (32, None, 4096), "width": (32, None, 4096)}  # smallest, usual, largest
+# (smallest, usual, largest); below 64 the deepest levels are one pixel wide, and OpenVINO refuses to pool that
+LIMITS = {"batch": (1, 1, 64), "height": (64, None, 4096), "width": (64, None, 4096)}
 # Sizes to trace with: none may be 1 anywhere in the network, or equal to another, or it becomes part of the graph.
 TRACED = {"batch": 2, "height": 320, "width": 448}
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -131,7 +132,7 @@ def sizes_of(graph: DeployedGraph, size: tuple[int, int], settings: ExportSettin
     shapes = LIMITS | {"batch": tuple(settings.batch)}
     for axis, usual in zip(("height", "width"), size, strict=True):
         low, _, high = shapes[axis]
-        shapes[axis] = (low, usual, max(high, usual))
+        shapes[axis] = (min(low, usual), usual, max(high, usual))
     shapes = {k: v if k in dynamic else (v[1],) * 3 for k, v in shapes.items() if k in graph.dynamic}
     return shapes, tuple(d for d in graph.dynamic if d in dynamic)
 

@@ -49,7 +49,7 @@ def test_the_bundle_says_what_it_is(exported):
     assert bundle.task == build_model("isnet@cutouts").task
     assert [(t.name, t.shape) for t in bundle.inputs] == [("image", ("batch", 3, "height", "width"))]
     assert [(t.name, t.shape) for t in bundle.outputs] == [("alpha", ("batch", 1, "height", "width"))]
-    assert bundle.shapes["height"] == (32, 192, 4096) and bundle.shapes["batch"] == (1, 1, 64)
+    assert bundle.shapes["height"] == (64, 192, 4096) and bundle.shapes["batch"] == (1, 1, 64)
     assert bundle.licences == {"code": "Apache-2.0", "weights": "Apache-2.0", "data": "see data/cutouts"}
     assert {"dense", "torch", "onnx"} <= set(bundle.versions) and 0.5 < bundle.metrics["maxF"] < 1
     assert bundle.source["model"] == "isnet@cutouts" and len(bundle.source["sha256"]) == 64
@@ -64,7 +64,7 @@ def test_the_graph_is_plain_and_names_modules_but_not_the_machine(exported):
     assert [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [
         "batch", 3, "height", "width"]
     content = (exported / "model.onnx").read_bytes()
-    assert b"conv_s1" in content and b".py" not in content and str(ROOT).encode() not in content
+    assert b"conv_s1" in content and b"stack_trace" not in content and str(ROOT).encode() not in content
     assert len(content) < 1.05 * 4 * sum(p.numel() for p in build_model("isnet@cutouts").network.parameters())
 
 
@@ -77,7 +77,7 @@ def test_the_export_was_verified_on_every_backend(exported):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("shape", [(1, 3, 192, 192), (1, 3, 251, 333), (3, 3, 97, 64), (2, 3, 32, 33)])
+@pytest.mark.parametrize("shape", [(1, 3, 192, 192), (1, 3, 251, 333), (3, 3, 97, 64), (2, 3, 64, 65)])
 def test_every_size_and_batch_gives_what_pytorch_gives(name, shape, exported):
     pytest.importorskip(name)
     graph = build_model("isnet@cutouts").graph()

@@ -126,7 +126,7 @@ def test_values_that_are_no_numbers_are_no_agreement():
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--backend", "tensorflow"], "no backend for bundles is called 'tensorflow'"),
-    (["--data", "nowhere"], "nowhere: the data folder does not exist"),
+    (["--data", "nowhere"], "nowhere: the folder cannot be read"),
     (["--limit", "0"], "--limit 0: must be at least 1"),
     (["-w", "nowhere.pth"], "does not say which model"),
 ])
