@@ -7,25 +7,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dense.evaluation.alignment import e_adaptive, e_curve, e_curve_of
+    from dense.evaluation.boundary import boundary_iou
     from dense.evaluation.hce import HCE, human_correction_efforts, skeleton
-    from dense.evaluation.saliency import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall
+    from dense.evaluation.saliency import (
+        PRCounts,
+        adaptive_f,
+        f_curve,
+        iou,
+        mae,
+        max_f,
+        mean_f,
+        precision_recall,
+        stretch,
+    )
+    from dense.evaluation.structure import s_measure
+    from dense.evaluation.weighted import weighted_f
 
 _MODULES = {
+    "e_adaptive": "alignment",
+    "e_curve": "alignment",
+    "e_curve_of": "alignment",
+    "boundary_iou": "boundary",
     "HCE": "hce",
     "human_correction_efforts": "hce",
     "skeleton": "hce",
     "PRCounts": "saliency",
+    "adaptive_f": "saliency",
     "f_curve": "saliency",
     "iou": "saliency",
     "mae": "saliency",
     "max_f": "saliency",
     "mean_f": "saliency",
     "precision_recall": "saliency",
+    "stretch": "saliency",
+    "s_measure": "structure",
+    "weighted_f": "weighted",
 }
 
 __all__ = [
     "HCE",
     "PRCounts",
+    "adaptive_f",
+    "boundary_iou",
+    "e_adaptive",
+    "e_curve",
+    "e_curve_of",
     "f_curve",
     "human_correction_efforts",
     "iou",
@@ -33,7 +60,10 @@ __all__ = [
     "max_f",
     "mean_f",
     "precision_recall",
+    "s_measure",
     "skeleton",
+    "stretch",
+    "weighted_f",
 ]
 
 
