@@ -15,7 +15,7 @@ import numpy as np
 from dense.errors import ConfigError
 from dense.evaluation._inputs import binarise
 from dense.evaluation.hce import HCE, Skeleton, human_correction_efforts
-from dense.evaluation.saliency import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall
+from dense.evaluation.saliency import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall, stretch
 
 # raise when the figures of the same two files change: what an earlier run kept is then computed anew
 VERSION = 1
@@ -31,22 +31,23 @@ class ImagePair:
 
     pred: uint8 0..255, float 0..1 or bool (H, W). gt: uint8 (foreground is > 128) or bool (H, W).
     skeleton: of the ground truth, or what makes it (see ``human_correction_efforts``).
+    stretched: stretch the prediction to its own minimum and maximum first, and round as PySODMetrics does.
 
     Raises ValueError for a ground truth of 0/1 labels in uint8 or of another dtype.
     """
 
-    def __init__(self, pred: np.ndarray, gt: np.ndarray, skeleton: Skeleton = None):
-        self.pred, self.gt, self.skeleton = pred, binarise(gt, "gt", refuse_labels=True), skeleton
+    def __init__(self, pred: np.ndarray, gt: np.ndarray, skeleton: Skeleton = None, stretched: bool = False):
+        self.pred = stretch(pred) if stretched else pred
+        self.gt, self.skeleton = binarise(gt, "gt", refuse_labels=True), skeleton
+        self.rounding = "down" if stretched else "nearest"
 
     @cached_property
     def counts(self) -> PRCounts:
-        return precision_recall(self.pred, self.gt)
+        return precision_recall(self.pred, self.gt, rounding=self.rounding)
 
     @cached_property
     def e_curve(self) -> np.ndarray:
-        from dense.evaluation.alignment import e_curve
-
-        return e_curve(self.pred, self.gt)
+        return _e_curve(self.counts)
 
     @cached_property
     def efforts(self) -> HCE:
@@ -67,7 +68,7 @@ class Measure:
         digits: decimals in tables.
         of_image: the figure of an image.
         of_set: the figure of a data set from the rows of its images; None is the plain mean of their figures.
-        needs: which shared results of an image ``of_set`` reads, "counts" or "e_curve".
+        counts: whether ``of_set`` reads the images' counts.
         skeleton: whether the skeleton of the ground truth is needed.
     """
 
@@ -77,8 +78,14 @@ class Measure:
     digits: int
     of_image: Callable[[ImagePair], float]
     of_set: Callable[[Sequence[Row]], float] | None = None
-    needs: str | None = None
+    counts: bool = False
     skeleton: bool = False
+
+
+def _e_curve(counts: PRCounts) -> np.ndarray:
+    from dense.evaluation.alignment import e_curve_of
+
+    return e_curve_of(counts)
 
 
 def _s(pair: ImagePair) -> float:
@@ -113,16 +120,16 @@ def _adaptive_e(pair: ImagePair) -> float:
 
 MEASURES = {measure.name: measure for measure in (
     Measure("maxF", "maximum F-measure of the mean precision-recall curve", True, 3,
-            lambda pair: max_f([pair.counts]), lambda rows: max_f(counts_of(rows)), "counts"),
+            lambda pair: max_f([pair.counts]), lambda rows: max_f(counts_of(rows)), True),
     Measure("maxF_image", "maximum of the mean F-measure curve", True, 3,
-            lambda pair: max_f([pair.counts]), lambda rows: max_f(counts_of(rows), average="image"), "counts"),
+            lambda pair: max_f([pair.counts]), lambda rows: max_f(counts_of(rows), average="image"), True),
     Measure("meanF", "mean F-measure over all thresholds", True, 3, lambda pair: mean_f([pair.counts])),
     Measure("adpF", "F-measure at the adaptive threshold", True, 3, _adaptive_f),
     Measure("wF", "weighted F-measure", True, 3, _weighted),
     Measure("MAE", "mean absolute error", False, 3, lambda pair: mae(pair.pred, pair.gt)),
     Measure("S", "structure measure", True, 3, _s),
     Measure("maxE", "maximum of the mean E-measure curve", True, 3,
-            lambda pair: pair.e_curve.max(), lambda rows: mean_e_curve(rows).max(), "e_curve"),
+            lambda pair: pair.e_curve.max(), lambda rows: mean_e_curve(rows).max(), True),
     Measure("meanE", "mean E-measure over all thresholds", True, 3, lambda pair: pair.e_curve.mean()),
     Measure("adpE", "E-measure at the adaptive threshold", True, 3, _adaptive_e),
     Measure("HCE", "human correction efforts", False, 0, lambda pair: pair.efforts.total, skeleton=True),
@@ -160,17 +167,18 @@ def resolve(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def evaluate_pair(
-    pred: np.ndarray, gt: np.ndarray, names: Sequence[str] = ("maxF", "MAE", "IoU", "HCE"), skeleton: Skeleton = None
+    pred: np.ndarray, gt: np.ndarray, names: Sequence[str] = ("maxF", "MAE", "IoU", "HCE"),
+    skeleton: Skeleton = None, stretched: bool = False,
 ) -> Row:
     """The figures of one prediction (H, W) against a mask (H, W), see :class:`ImagePair`, as plain numbers.
 
-    ``counts`` (see ``PRCounts``) and ``e_curve`` go into figures and curves of the data set; ``HCE`` comes
-    with its parts, ``HCE_fp_points`` and so on.
+    ``counts`` (see ``PRCounts``) go into figures and curves of the data set; ``HCE`` comes with its parts,
+    ``HCE_fp_points`` and so on.
 
     Raises:
         ValueError: shapes that differ, another dtype, no pixel, a ground truth of 0/1 labels.
     """
-    pair = ImagePair(pred, gt, skeleton)
+    pair = ImagePair(pred, gt, skeleton, stretched)
     row: Row = {}
     for name in names:
         measure = MEASURES[name]
@@ -178,11 +186,9 @@ def evaluate_pair(
         row[name] = int(value) if measure.digits == 0 else float(value)
         if name == "HCE":
             row |= {part: int(value) for part, value in zip(HCE_PARTS, pair.efforts, strict=True)}
-        if measure.needs == "counts":
+        if measure.counts:
             counts = pair.counts
             row["counts"] = [counts.true_positives.tolist(), counts.predicted.tolist(), int(counts.positives)]
-        elif measure.needs == "e_curve":
-            row["e_curve"] = pair.e_curve.tolist()
     return row
 
 
@@ -209,7 +215,7 @@ def counts_of(rows: Sequence[Row]) -> Iterator[PRCounts]:
 
 def mean_e_curve(rows: Sequence[Row]) -> np.ndarray:
     """float64 (256,): the mean of the images' E-measure at every threshold."""
-    return np.mean([row["e_curve"] for row in rows], axis=0)
+    return np.mean([_e_curve(counts) for counts in counts_of(rows)], axis=0)
 
 
 def mean_curves(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
