@@ -36,7 +36,7 @@ def boundary_iou(pred: np.ndarray, gt: np.ndarray, dilation_ratio: float = 0.02)
     d = max(1, round(dilation_ratio * hypot(*gt.shape)))
     a, b = _band(as_selected(pred, 0.5), d), _band(gt, d)
     union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
 
 
 def _band(mask: np.ndarray, d: int) -> np.ndarray:

@@ -139,7 +139,7 @@ def iou(pred: np.ndarray, gt: np.ndarray, threshold: float = 0.5) -> float:
     pred, gt = pair(pred, gt)
     selected = as_selected(pred, threshold)
     union = np.count_nonzero(selected | gt)
-    return np.count_nonzero(selected & gt) / union if union else 1.0
+    return float(np.count_nonzero(selected & gt) / union) if union else 1.0
 
 
 def f_curve(

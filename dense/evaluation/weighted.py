@@ -8,7 +8,7 @@ PySODMetrics up to rounding errors, on the part of the image that matters and wi
 import cv2
 import numpy as np
 
-from dense.evaluation._inputs import pair
+from dense.evaluation._inputs import as_levels, pair
 
 RADIUS = 3
 SIGMA = 5.0
@@ -17,6 +17,7 @@ HALF = 5.0  # pixels over which the weight of a false positive gets halfway from
 _EPS = 2.0**-52
 # A pixel in the window of a foreground pixel has one at a distance of at most RADIUS * sqrt(2).
 _REACH = int(RADIUS * 2**0.5)
+_DENSE = 0.05  # share of the pixels above which going through all of them is faster than picking
 
 
 def weighted_f(pred: np.ndarray, gt: np.ndarray, beta2: float = 1.0) -> float:
@@ -41,76 +42,97 @@ def weighted_f(pred: np.ndarray, gt: np.ndarray, beta2: float = 1.0) -> float:
     positives = np.count_nonzero(gt)
     if positives == 0:
         return 0.0
-    pred, gt = _cropped(pred, gt)
-    outside = (pred > 0) & ~gt
-    values = pred / 255.0 if pred.dtype == np.uint8 else pred.astype(np.float64)
-    missed = _missed(values, gt)
+    if pred.dtype in (np.uint8, np.bool_):
+        pred, scale = as_levels(pred), 255
+        error = cv2.absdiff(pred, as_levels(gt))
+    else:
+        pred, scale = pred.astype(np.float64, copy=False), 1
+        error = np.abs(pred - gt)
+    # Where both are 0 nothing counts, and the error there is seen by foreground in the window only.
+    window = _bounds((pred > 0) | gt)
+    pred, gt, error = pred[window], np.ascontiguousarray(gt[window]), error[window]
+    missed = _missed(error, gt) / scale
+    false = _false(pred, gt) / scale
     hits = positives - missed
     recall = 1 - missed / positives
-    precision = hits / (hits + _false(values, gt, outside) + _EPS)
+    precision = hits / (hits + false + _EPS)
     return float(max(0.0, (1 + beta2) * recall * precision / (recall + beta2 * precision + _EPS)))
 
 
-def _cropped(pred: np.ndarray, gt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part that holds all foreground and all of the prediction, with a margin as wide as the window."""
-    x, y, w, h = cv2.boundingRect(((pred > 0) | gt).view(np.uint8))
-    rows, columns = slice(max(0, y - RADIUS), y + h + RADIUS), slice(max(0, x - RADIUS), x + w + RADIUS)
-    return np.ascontiguousarray(pred[rows, columns]), np.ascontiguousarray(gt[rows, columns])
+def _bounds(mask: np.ndarray) -> tuple[slice, slice]:
+    """Bounding box of a bool array that is not empty, with a margin as wide as the window."""
+    x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+    return slice(max(0, y - RADIUS), y + h + RADIUS), slice(max(0, x - RADIUS), x + w + RADIUS)
 
 
-def _missed(values: np.ndarray, gt: np.ndarray) -> float:
+def _missed(error: np.ndarray, gt: np.ndarray) -> float:
     """Sum of the errors in the foreground, each at most the weighted mean of the errors around it."""
-    partly = gt & (values < 1)
+    partly = gt & (error > 0)
     if not partly.any():
         return 0.0
     # For that mean, background takes over the error of the nearest foreground; beyond the frame it is 0.
-    error = cv2.copyMakeBorder(np.abs(values - gt), *[_REACH] * 4, cv2.BORDER_CONSTANT, value=0)
-    window = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
-    around = cv2.dilate(partly.view(np.uint8), window).view(bool) & ~gt
-    target, source = _nearest(gt, around)
-    flat = error.reshape(-1)
-    flat[target] = flat[source]
-
+    square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
+    around = cv2.dilate(partly.view(np.uint8), square).view(bool) & ~gt
+    spread = _spread(error, gt, around)
     kernel = cv2.getGaussianKernel(2 * RADIUS + 1, SIGMA, cv2.CV_64F)
-    mean = cv2.sepFilter2D(error, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-    inner = (slice(_REACH, -_REACH),) * 2
-    return float(np.minimum(error[inner][partly], mean[inner][partly]).sum())
+    mean = cv2.sepFilter2D(spread, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+    return float(np.minimum(error[partly], mean[_REACH:-_REACH, _REACH:-_REACH][partly]).sum())
 
 
-def _nearest(gt: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest foreground of the pixels ``around``, at most ``_REACH`` rows and columns away.
+def _spread(error: np.ndarray, gt: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """The errors, those of the pixels ``around`` replaced by that of their nearest foreground pixel.
 
-    Of equally near ones, the leftmost, and of those the topmost: the choice of scipy's distance transform,
-    and so of PySODMetrics.
+    Of equally near ones it is the leftmost, and of those the topmost: the choice of scipy's distance
+    transform, and so of PySODMetrics.
+
+    Args:
+        error: (h, w).
+        gt: bool (h, w).
+        around: bool (h, w), background at most ``_REACH`` rows and columns away from its nearest foreground.
 
     Returns:
-        Flat indices of the pixels, in no order, and of their foreground pixels, in arrays that are ``_REACH``
-        larger on each side.
+        As ``error``, with ``_REACH`` rows and columns of zeros on each side.
     """
-    padded = cv2.copyMakeBorder(gt.view(np.uint8), *[_REACH] * 4, cv2.BORDER_CONSTANT, value=0)
-    width = padded.shape[1]
-    foreground = padded.reshape(-1).view(bool)
-    y, x = np.divmod(np.flatnonzero(around), gt.shape[1])
-    left = (y + _REACH) * width + x + _REACH
+    spread, foreground = (
+        cv2.copyMakeBorder(a, *[_REACH] * 4, cv2.BORDER_CONSTANT, value=0) for a in (error, gt.view(np.uint8))
+    )
+    (height, width), stride = gt.shape, spread.shape[1]
     span = range(-_REACH, _REACH + 1)
-    steps = sorted((dx * dx + dy * dy, dx, dy) for dx in span for dy in span)
-    targets, sources = [left[:0]], [left[:0]]
-    for _, dx, dy in steps:
+    steps = sorted((dx * dx + dy * dy, dx, dy) for dx in span for dy in span if dx or dy)
+    left = around.view(np.uint8)
+    dense = 0
+    while dense < len(steps) and cv2.countNonZero(left) > _DENSE * left.size:  # whole images at a time
+        _, dx, dy = steps[dense]
+        moved = (slice(_REACH + dy, _REACH + dy + height), slice(_REACH + dx, _REACH + dx + width))
+        hit = left & foreground[moved]
+        cv2.copyTo(spread[moved], hit, spread[_REACH : _REACH + height, _REACH : _REACH + width])
+        left = left ^ hit
+        dense += 1
+
+    y, x = np.divmod(np.flatnonzero(left), width)
+    left = (y + _REACH) * stride + x + _REACH
+    values, foreground = spread.reshape(-1), foreground.reshape(-1).view(bool)
+    for _, dx, dy in steps[dense:]:
         if not left.size:
             break
-        step = dy * width + dx
+        step = dy * stride + dx
         hit = foreground[left + step]
-        targets.append(left[hit])
-        sources.append(targets[-1] + step)
+        here = left[hit]
+        values[here] = values[here + step]
         left = left[~hit]
-    return np.concatenate(targets), np.concatenate(sources)
+    return spread
 
 
-def _false(values: np.ndarray, gt: np.ndarray, outside: np.ndarray) -> float:
+def _false(pred: np.ndarray, gt: np.ndarray) -> float:
     """Sum of the prediction outside of the foreground, each pixel weighted by 2 - 0.5 ** (distance / HALF)."""
-    where = np.flatnonzero(outside)
+    where = np.flatnonzero((pred > 0) & ~gt)
     if not where.size:
         return 0.0
     distance = cv2.distanceTransform((~gt).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).reshape(-1)[where]
-    distance = np.sqrt(np.rint(distance.astype(np.float64) ** 2))  # float32 roots of whole numbers
-    return float(values.reshape(-1)[where] @ (2 - np.exp2(distance / -HALF)))
+    squared = np.rint(distance * distance).astype(np.intp)  # whole numbers again
+    far = int(squared.max()) + 1
+    if far <= where.size:
+        weight = (2 - np.exp2(np.sqrt(np.arange(far)) / -HALF))[squared]
+    else:
+        weight = 2 - np.exp2(np.sqrt(squared) / -HALF)
+    return float(pred.reshape(-1)[where] @ weight)
