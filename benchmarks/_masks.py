@@ -35,8 +35,8 @@ def prediction(gt: np.ndarray) -> np.ndarray:
         return strength * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    moved = cv2.remap(gt, x + field(64, 2.5), y + field(64, 2.5), cv2.INTER_LINEAR)
+    moved = cv2.remap(gt, x + field(48, 5), y + field(48, 5), cv2.INTER_LINEAR)
     soft = cv2.GaussianBlur(moved, (0, 0), 1.5).astype(np.float32)
-    patches = field(96, 1.0)
+    patches = field(40, 1.0)
     soft = np.where(patches > 1.9, 255 - soft, soft) + np.clip(field(128, 12), 0, 30)
     return np.clip(soft, 0, 255).astype(np.uint8)
