@@ -14,7 +14,7 @@ _SHIFT = 4  # bits behind the point of OpenCV's coordinates
 
 
 def draw_corrections(
-    pred: np.ndarray, gt: np.ndarray, corrections: Corrections, image: np.ndarray | None = None, size: int = 320
+    pred: np.ndarray, gt: np.ndarray, corrections: Corrections, image: np.ndarray | None = None, size: int = 420
 ) -> np.ndarray:
     """The corrections over the picture, fitted into a square of ``size`` pixels.
 
@@ -57,7 +57,7 @@ def draw_corrections(
 
 def corrections_row(
     pred: np.ndarray, gt: np.ndarray, corrections: Corrections, text: str, image: np.ndarray | None = None,
-    size: int = 320,
+    size: int = 420,
 ) -> np.ndarray:
     """picture (if there is one) | ground truth | prediction | corrections, each in a square; ``text`` above."""
     panels = [fit(gt, size, size), fit(pred, size, size), draw_corrections(pred, gt, corrections, image, size)]

@@ -71,7 +71,9 @@ def draw_scatter(results: Sequence[Result], name: str, path: Path) -> bool:
         axis.grid(alpha=0.3)
         for k in np.argsort(-np.abs(x - y), kind="stable")[:3]:  # where they differ most
             if x[k] != y[k]:
-                axis.annotate(_plain(shared[k]), (x[k], y[k]), fontsize=7, xytext=(4, 3), textcoords="offset points")
+                right = x[k] > (low + high) / 2  # the name on the side where there is room
+                axis.annotate(_plain(shared[k]), (x[k], y[k]), fontsize=7, xytext=(-5 if right else 5, 3),
+                              textcoords="offset points", ha="right" if right else "left")
     for axis in axes[len(pairs):]:
         axis.set_axis_off()
     _save(figure, path)
