@@ -180,7 +180,8 @@ def test_a_later_run_goes_on(root, monkeypatch):
     journal.write_text("".join(lines[:2]) + "{}\n" + lines[3][: len(lines[3]) // 2])  # killed while it wrote
     done = []
     original = module.evaluate_item
-    monkeypatch.setattr(module, "evaluate_item", lambda settings, item: done.append(item.name) or original(settings, item))
+    monkeypatch.setattr(module, "evaluate_item",
+                        lambda settings, item: done.append(item.name) or original(settings, item))
     again = evaluate_folders([root / "hard"], root / "data", "MAE,maxF", jobs=1, journal=journal)
     assert sorted(done) == NAMES[2:] and again.reused == 2
     assert again.results[0].rows == first.results[0].rows and again.results[0].figures == first.results[0].figures
@@ -238,5 +239,5 @@ def test_a_process_that_dies_costs_one_item():
 
 
 def test_errors_of_the_work_arrive():
-    with pytest.raises(DatasetError, match="item [12]"):
+    with pytest.raises(DatasetError, match=r"item [12]"):
         list(work(refuse, [[1], [2]], 2))
