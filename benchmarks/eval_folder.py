@@ -37,13 +37,13 @@ import py_sod_metrics as sod
 cv2.setNumThreads(1)
 cv2.ocl.setUseOpenCL(False)
 folder = Path(sys.argv[1])
-measures = [sod.MAE(), sod.Smeasure(), sod.Emeasure(), sod.Fmeasure(), sod.WeightedFmeasure(), sod.HCEMeasure(),
-            sod.FmeasureV2({"iou": {"handler": sod.IOUHandler(with_adaptive=False, with_dynamic=True),}})]
+measures = [sod.MAE(), sod.Smeasure(), sod.Emeasure(), sod.Fmeasure(), sod.WeightedFmeasure(), sod.HumanCorrectionEffortMeasure(),
+            sod.FmeasureV2(metric_handlers={"iou": sod.IOUHandler(with_dynamic=True, with_adaptive=False)})]
 for path in sorted((folder / "gt").iterdir()):
-    gt = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    pred = cv2.imread(str(folder / "pred" / path.name), cv2.IMREAD_GRAYSCALE)
+    gt = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 128
+    pred = cv2.imread(str(folder / "pred" / path.name), cv2.IMREAD_GRAYSCALE) / 255
     for measure in measures:
-        measure.step(pred=pred, gt=gt)
+        measure.step(pred=pred, gt=gt, normalize=False)
 for measure in measures:
     measure.get_results()
 """
