@@ -37,7 +37,8 @@ import py_sod_metrics as sod
 cv2.setNumThreads(1)
 cv2.ocl.setUseOpenCL(False)
 folder = Path(sys.argv[1])
-measures = [sod.MAE(), sod.Smeasure(), sod.Emeasure(), sod.Fmeasure(), sod.WeightedFmeasure(), sod.HumanCorrectionEffortMeasure(),
+measures = [sod.MAE(), sod.Smeasure(), sod.Emeasure(), sod.Fmeasure(), sod.WeightedFmeasure(),
+            sod.HumanCorrectionEffortMeasure(),
             sod.FmeasureV2(metric_handlers={"iou": sod.IOUHandler(with_dynamic=True, with_adaptive=False)})]
 for path in sorted((folder / "gt").iterdir()):
     gt = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 128
