@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from dense.errors import MissingDependencyError
 from dense.evaluation._inputs import binarise
 from dense.evaluation.polygons import Corners, polygon_corners
+from dense.evaluation.thinning import thin
 
 GAMMA = 5
 EPSILON = 2.0
@@ -126,7 +126,6 @@ def human_correction_efforts(
     Raises:
         ValueError: shapes that differ or hold no pixel, another dtype, a ``gt`` or ``skeleton`` of 0/1 labels
             in uint8, gamma, epsilon or distance out of range.
-        MissingDependencyError: the skeleton is needed, and scikit-image is not installed.
     """
     errors = _errors(pred, gt, skeleton, gamma, epsilon, distance)
     if errors is None:
@@ -216,28 +215,20 @@ def skeleton(gt: np.ndarray) -> np.ndarray:
         gt: (H, W) or (H, W, C), of which channel 0 is used; uint8 0..255 (foreground is > 128) or bool.
 
     Returns:
-        bool (H, W), a subset of the foreground, one pixel wide: ``skimage.morphology.skeletonize`` of it.
+        bool (H, W), a subset of the foreground, one pixel wide, equal to that of scikit-image's ``skeletonize``.
 
     Raises:
         ValueError: another shape or dtype, no pixel, or 0/1 labels in uint8.
-        MissingDependencyError: scikit-image is not installed.
     """
     return _skeleton(_mask(gt, "gt", refuse_labels=True))
 
 
 def _skeleton(g: np.ndarray) -> np.ndarray:
     result = np.zeros_like(g)
-    window = _window(g, margin=0)  # thinning takes what lies outside the array for background
+    window = _window(g, margin=0)
     if window is None:
         return result
-    try:
-        from skimage.morphology import skeletonize
-    except ImportError as error:
-        raise MissingDependencyError(
-            "HCE needs scikit-image for the skeleton of the ground truth: install it "
-            "(pip install scikit-image), or pass skeletons that were made elsewhere"
-        ) from error
-    result[window] = skeletonize(np.ascontiguousarray(g[window]))
+    result[window] = thin(g[window])
     return result
 
 
