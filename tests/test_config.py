@@ -10,7 +10,7 @@ from dense.engine.train import train
 from dense.errors import ConfigError
 
 SHIPPED = sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
-BEGIN = "from mmengine.config import read_base\nwith read_base():\n    from .isnet_cutouts import *\n"
+BEGIN = "from mmengine.config import read_base\nwith read_base():\n    from .isnet_cutouts_supervised import *\n"
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ class CutoutDataset(Dataset):
     def __getitem__(self, draw: int) -> dict:
         """Sample of a draw ``epoch * len(self) + index``."""
         epoch, index = divmod(int(draw), len(self))
-        return self.pipeline({"pair": self.pairs[index], "task": self.task,
+        return self.pipeline({"pair": self.pairs[index], "pairs": self.pairs, "task": self.task,
                               "rng": np.random.default_rng([self.seed, epoch, index])})
 
 
