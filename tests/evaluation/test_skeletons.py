@@ -70,7 +70,7 @@ def not_inside(data: bytes) -> bytes:
     return cv2.imencode(".png", np.full((70, 90), 255, np.uint8))[1].tobytes()
 
 
-@pytest.mark.parametrize("damage", [damage_half, damage_bit, other_size, not_inside, lambda data: b""])
+@pytest.mark.parametrize("damage", [damage_half, damage_bit, other_size, not_inside, lambda _: b"", lambda _: b"x"])
 def test_a_damaged_entry_is_made_anew(gt, made, tmp_path, damage):
     SkeletonCache(tmp_path)(gt)
     entry = entry_of(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dense.evaluation.corrections import corrections_row, corrections_sheet, draw_corrections, legend
+from dense.evaluation.drawing import corrections_row, corrections_sheet, draw_corrections, legend
 from dense.evaluation.hce import corrections
 from dense.tasks.pictures import PANEL_BACKGROUND
 
