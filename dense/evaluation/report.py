@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from dense.errors import DenseError, ImageError
-from dense.evaluation.drawing import corrections_row, corrections_sheet
 from dense.evaluation.curves import draw_curves, draw_scatter
+from dense.evaluation.drawing import corrections_row, corrections_sheet
 from dense.evaluation.folder import Evaluation, Result, read_pair
 from dense.evaluation.hce import corrections
 from dense.evaluation.measures import MEASURES
