@@ -1,6 +1,8 @@
 """Training on smaller pictures first."""
 from __future__ import annotations
 
+import torch
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 
 from dense.engine.hooks.stopping import TimeBudget
@@ -27,9 +29,11 @@ class GrowingSize(Hook):
         for hook in runner.hooks:
             if isinstance(hook, TimeBudget):
                 share = max(share, 1 - hook.seconds_left() / hook.seconds)
+        early = torch.tensor(float(share < self.until))
+        broadcast(early)  # clocks differ between processes
         model = runner.plain_model
         small = None
-        if share < self.until:
+        if early:
             small = tuple(max(self.divisor, self.divisor * round(s * self.scale / self.divisor))
                           for s in model.task.size)
         model.data_preprocessor.train_size = small
