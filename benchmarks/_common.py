@@ -18,17 +18,23 @@ sys.path.insert(0, str(ROOT))  # works without installing the package
 def machine() -> dict:
     """Processor, cores that may be used, threads, memory, load, versions."""
     import cv2
-    import torch
+
+    try:
+        import torch
+    except ImportError:  # an environment that was made for a peer
+        torch = None
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = {"processor": _processor(), "cores": cores, "threads": torch.get_num_threads(),
+    facts = {"processor": _processor(), "cores": cores,
+             "threads": torch.get_num_threads() if torch else cv2.getNumThreads(),
              "system": platform.platform(terse=True), "python": platform.python_version(),
-             "torch": torch.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+             **({"torch": torch.__version__} if torch else {}),
+             "opencv": cv2.__version__, "numpy": np.__version__}
     if hasattr(os, "getloadavg"):
         facts["load before"] = round(os.getloadavg()[0], 2)
     if hasattr(os, "sysconf"):
         facts["memory GiB"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    if torch.cuda.is_available():
+    if torch and torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     return facts
 

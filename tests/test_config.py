@@ -10,7 +10,7 @@ from dense.engine.train import train
 from dense.errors import ConfigError
 
 SHIPPED = sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
-BEGIN = "from mmengine.config import read_base\nwith read_base():\n    from .isnet_cutouts import *\n"
+BEGIN = "from mmengine.config import read_base\nwith read_base():\n    from .isnet_cutouts_supervised import *\n"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_an_unknown_name_without_a_near_miss_lists_the_shipped_ones():
     ("model['network']['widht'] = 0.5\n", "ISNet has no setting 'widht'; did you mean 'width'"),
     ("model['gt_encoder']['chekpoint'] = 'x'\n", "gt_encoder has no setting 'chekpoint'; did you mean 'checkpoint'"),
     ("train_dataloader['batchsize'] = 4\n", "no setting 'batchsize'; did you mean 'batch_size'"),
-    ("train_dataloader['dataset']['pipeline'][1]['horizontl'] = 0.1\n",
+    ("train_dataloader['dataset']['pipeline'][2]['horizontl'] = 0.1\n",
      "RandomFlip has no setting 'horizontl'; did you mean 'horizontal'"),
     ("custom_hooks[3]['patienc'] = 1\n", "EarlyStopping has no setting 'patienc'; did you mean 'patience'"),
     ("default_hooks['chekpoint'] = default_hooks['checkpoint']\n", "no setting 'chekpoint'; did you mean 'checkpoint'"),
@@ -95,13 +95,13 @@ def test_values_of_options_are_literals_or_else_text(text, value):
 def test_options_reach_their_place():
     cfg = read_config("isnet_cutouts", [
         "task.size=(64, 64)", "custom_hooks.3.patience=2", "model.gt_encoder=None", "model.feature_loss=kl",
-        "train_dataloader.dataset.pipeline.1.horizontal=0.1", "optim_wrapper.optimizer.lr=1e-4",
+        "train_dataloader.dataset.pipeline.2.horizontal=0.1", "optim_wrapper.optimizer.lr=1e-4",
         "param_scheduler=[{'type': 'ConstantLR', 'factor': 0.5}]", "model_wrapper_cfg={'type': 'X'}"])
     assert cfg.task.size == (64, 64)
     assert cfg.custom_hooks[3].patience == 2
     assert cfg.model.gt_encoder is None
     assert cfg.model.feature_loss == "kl"
-    assert cfg.train_dataloader.dataset.pipeline[1].horizontal == 0.1
+    assert cfg.train_dataloader.dataset.pipeline[2].horizontal == 0.1
     assert cfg.optim_wrapper.optimizer.lr == 1e-4
     assert cfg.param_scheduler[0].factor == 0.5
 

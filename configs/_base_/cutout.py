@@ -1,18 +1,17 @@
 """Shared by the cut-out configs: data, loops, hooks, logs."""
-from mmengine.hooks import IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
-from mmengine.optim import OptimWrapper
+from mmengine.dataset import DefaultSampler
+from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
 from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 from torch.optim import Adam
 
+from dense.compat.optim import LateOptimWrapper
 from dense.datasets.cutout import CutoutDataset
 from dense.datasets.sampler import DrawSampler
 from dense.datasets.transforms import LoadPair, PackCutout, RandomFlip
 from dense.engine.hooks import Curves, EarlyStopping, Progress, ResultPictures, SaveCheckpoint
 from dense.evaluation.metrics import CutoutMetrics
 from dense.tasks import CutoutTask
-from mmengine.dataset import DefaultSampler
-from mmengine.hooks import LoggerHook
 
 data_root = "data/DIS5K"
 task = dict(type=CutoutTask, size=(1024, 1024))
@@ -34,7 +33,7 @@ val_evaluator = dict(type=CutoutMetrics, names=("maxF", "MAE", "IoU"))
 test_evaluator = dict(type=CutoutMetrics, names=("maxF", "MAE", "IoU", "HCE"))
 
 # published: Adam, 1e-3, no schedule; validation every 2000 iterations, stop after 20 without improvement
-optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-3, betas=(0.9, 0.999), weight_decay=0))
+optim_wrapper = dict(type=LateOptimWrapper, optimizer=dict(type=Adam, lr=1e-3, betas=(0.9, 0.999), weight_decay=0))
 param_scheduler = None
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=1_000_000, val_interval=2000)
 val_cfg = dict(type=ValLoop)

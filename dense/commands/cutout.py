@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
     import sys
 
     from dense.inference.jobs import plan_job
-    from dense.inference.progress import Progress
+    from dense.progress import Meter
 
     job = plan_job(args.inputs, args.output, suffix=SUFFIXES.get(args.format), mask=args.mask,
                    background=args.background, recursive=args.recursive, watched=args.watch, idle=args.idle,
@@ -84,31 +84,31 @@ def run(args: Namespace) -> int:
         return 0
     inferencer = _open(args)
     print(inferencer.describe(), file=sys.stderr)
-    progress = Progress("cut out", job.total)
+    meter = Meter("cut out", job.total)
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: progress.say(f"warning: {record.getMessage()}")
+    handler.emit = lambda record: meter.say(f"warning: {record.getMessage()}")
     logger = logging.getLogger("dense")
     logger.addHandler(handler)
-    failures, outcomes = [], []
+    done, failures, outcomes = 0, [], []
     works = inferencer.run(job.items, job.write)
     try:
-        with progress:
+        with meter:
             for work in works:
                 if work.failure:
                     failures.append(work.failure)
-                elif len(outcomes) < 2:
-                    outcomes.append(work.outcome)
-                progress.step(work.failure is not None)
+                else:
+                    done += 1
+                    outcomes = outcomes or [work.outcome]
+                meter.step(done + len(failures), f"{len(failures)} failed" if failures else "")
     except KeyboardInterrupt:
         works.close()
         if not args.watch:
-            print(f"interrupted: {progress.done - progress.failed} done, all whole; --skip-existing goes on",
-                  file=sys.stderr)
+            print(f"interrupted: {done} done, all whole; --skip-existing goes on", file=sys.stderr)
             return 130
     finally:
         works.close()
         logger.removeHandler(handler)
-    return _report(progress.done - len(failures), job, outcomes, failures)
+    return _report(done, job, outcomes, failures)
 
 
 def _open(args: Namespace):

@@ -1,4 +1,4 @@
-"""Test weights: maxF, MAE, IoU and HCE per picture and as means, worst cases as pictures.
+"""Test weights: metrics per picture and of the data set, worst cases as pictures.
 
     dense test isnet_cutouts work_dirs/isnet_cutouts/best.safetensors
     dense test isnet_dis5k isnet.pth --data-root /data/DIS5K --splits DIS-VD DIS-TE1 DIS-TE2 DIS-TE3 DIS-TE4
@@ -16,6 +16,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="weights: .safetensors, .pth or .onnx")
     add_shared(parser)
     parser.add_argument("--splits", nargs="+", default=[], help="splits of the data set, a row each")
+    parser.add_argument("--metrics", metavar="NAMES", help="all, fast, dis (the DIS paper's), or names with commas; "
+                        "default: the config's")
     parser.add_argument("--masks", action="store_true", help="write every predicted alpha as PNG")
     parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut"])
 
@@ -30,7 +32,8 @@ def run(args: Namespace) -> int:
     settings = settings_of(args)
     if settings.work_dir is None:
         settings.work_dir = str(Path("work_dirs") / f"{Path(args.config).stem}-test")
-    rows = test(args.config, args.checkpoint, settings, args.splits, args.baselines, args.masks)
+    rows = test(args.config, args.checkpoint, settings, args.splits, args.baselines, args.masks,
+                args.metrics)
     if is_main_process():
         print_table(rows)
         each = f"{settings.work_dir}/{{{','.join(args.splits)}}}" if args.splits else settings.work_dir

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,16 +11,10 @@ from torch.utils.data import get_worker_info
 
 from dense.errors import DenseError, ImageError
 from dense.io import atomic_path
+from dense.io.cache import cache_folder
 
 # raise when reading or resizing changes its result: older entries are then no longer found
 VERSION = 2
-
-
-def cache_folder() -> Path:
-    """``$DENSE_CACHE``, else ``dense`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if folder := os.environ.get("DENSE_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dense"
 
 
 def read_content(path: Path) -> bytes:

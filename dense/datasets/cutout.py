@@ -48,7 +48,12 @@ class CutoutDataset(Dataset):
             raise DatasetError(missing_data_message(self.root))
         pairs = []
         for one in [split] if split is None or isinstance(split, str) else split:
-            listing = find_pairs(*split_folders(self.root, one))
+            try:
+                listing = find_pairs(*split_folders(self.root, one))
+            except DatasetError as error:
+                if any(self.root.iterdir()):
+                    raise
+                raise DatasetError(missing_data_message(self.root)) from error
             lone = len(listing.images_without_mask) + len(listing.masks_without_image)
             if lone or listing.ambiguous:
                 first = [*listing.images_without_mask, *listing.masks_without_image,
@@ -65,14 +70,22 @@ class CutoutDataset(Dataset):
     def __getitem__(self, draw: int) -> dict:
         """Sample of a draw ``epoch * len(self) + index``."""
         epoch, index = divmod(int(draw), len(self))
-        return self.pipeline({"pair": self.pairs[index], "task": self.task,
+        return self.pipeline({"pair": self.pairs[index], "pairs": self.pairs, "task": self.task,
                               "rng": np.random.default_rng([self.seed, epoch, index])})
 
 
 def missing_data_message(root: Path) -> str:
     """Where was looked, what is expected, where it comes from, and what works without it."""
+    if root.is_dir():
+        found = f"the folder {root.resolve()} is empty"
+    else:
+        places = [root.resolve()]
+        inside = Path(__file__).resolve().parents[2] / root  # where find_data looks too
+        if inside not in places and inside.parents[1].joinpath("setup.cfg").is_file():
+            places.append(inside)
+        found = f"there is no folder {' and no folder '.join(map(str, places))}"
     return "\n".join((
-        f"the data set was not found: there is no folder {root.resolve()}",
+        f"the data set was not found: {found}",
         "Expected there (DIS5K; any folder of pictures and masks works too):",
         LAYOUT.format(root=root),
         "DIS5K's terms of use (academic) and download links are on the project page of the paper 'Highly",

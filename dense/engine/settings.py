@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import EMAHook
 from mmengine.model import MomentumAnnealingEMA
 
-from dense.compat.amp import amp_wrapper
+from dense.compat.optim import amp_wrapper
 from dense.config import read_config
 from dense.errors import ConfigError
 from dense.registry import TRANSFORMS

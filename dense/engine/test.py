@@ -15,7 +15,9 @@ from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
 from dense.errors import ConfigError
 from dense.evaluation.baselines import grabcut
-from dense.evaluation.metrics import KNOWN, evaluate_pair, summarise
+from dense.evaluation.measures import MEASURES, evaluate_pair, resolve, summarise
+from dense.evaluation.metrics import KNOWN
+from dense.evaluation.skeletons import SkeletonCache, skeleton_folder
 from dense.io import read_image, read_mask, write_json, write_text
 from dense.registry import DATASETS
 
@@ -25,12 +27,14 @@ ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataload
 
 
 def test(config: str | Path, weights: str | Path | None, settings: Settings | None = None,
-         splits: Sequence[str] = (), baselines: Sequence[str] = (), masks: bool = False) -> dict[str, dict]:
+         splits: Sequence[str] = (), baselines: Sequence[str] = (), masks: bool = False,
+         metrics: str | Sequence[str] | None = None) -> dict[str, dict]:
     """Figures by row name: ``trained`` (or each split), then the baselines.
 
     weights: a file, or None for the initial network. splits: of the config's data set (``DIS-VD`` ...), each a
     row of its own; by default the config's test split. baselines: 'untrained', 'grabcut'. masks: write every
-    predicted alpha. Writes ``test.json``, ``test.md`` and ``test.csv`` into the work directory.
+    predicted alpha. metrics: names of measures in place of the config's. Writes ``test.json``, ``test.md`` and
+    ``test.csv`` into the work directory.
     """
     if unknown := set(baselines) - set(BASELINES):
         raise ConfigError(f"unknown baselines {', '.join(sorted(unknown))}; known: {', '.join(BASELINES)}")
@@ -38,6 +42,8 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     silence_libraries()
     path = find_config(config)
     cfg = load_config(path, settings or Settings())
+    if metrics is not None:
+        cfg.test_evaluator["names"] = resolve(metrics)
     work_dir = Path(cfg.work_dir)
     rows = {}
     for split in splits or (None,):
@@ -81,21 +87,22 @@ def _grabcut(cfg: Config, origin: Path) -> dict:
     finished = runner_config(cfg)
     with config_errors(origin):
         dataset = DATASETS.build(dict(finished.test_dataloader.dataset, pipeline=[]))
-    names = finished.test_evaluator.get("names", KNOWN)
+    names = resolve(finished.test_evaluator.get("names", KNOWN))
+    skeletons = SkeletonCache(skeleton_folder(finished.test_evaluator.get("cache")))
     rows = []
     for number, pair in enumerate(dataset.pairs, start=1):
-        rows.append(evaluate_pair(grabcut(read_image(pair.image)), read_mask(pair.mask), names))
+        rows.append(evaluate_pair(grabcut(read_image(pair.image)), read_mask(pair.mask), names, skeletons))
         if number % 10 == 0 or number == len(dataset.pairs):
             say(f"GrabCut {number}/{len(dataset.pairs)}")
     return summarise(rows, names)
 
 
 def markdown_table(rows: dict[str, dict]) -> str:
-    """The figures as a Markdown table; maxF, MAE and IoU with three decimals, HCE with none."""
+    """The figures as a Markdown table; HCE without decimals, the others with three."""
     names = list(next(iter(rows.values())))
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for row, figures in rows.items():
-        cells = (f"{figures[n]:.0f}" if n == "HCE" else f"{figures[n]:.3f}" for n in names)
+        cells = (f"{figures[n]:.{MEASURES[n].digits if n in MEASURES else 3}f}" for n in names)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

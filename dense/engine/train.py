@@ -1,6 +1,7 @@
 """Training: one command from a config to weights, metrics and pictures."""
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -40,8 +41,8 @@ def train(config: str | Path, settings: Settings | None = None, resume: bool = F
     work_dir = Path(cfg.work_dir)
     _check_data(runner_config(cfg), path)
     _make_room(work_dir, resume, fresh)
-    if (work_dir / "finished.json").is_file():
-        say(f"{work_dir}: already trained to the end; --fresh trains again")
+    if (work_dir / "finished.json").is_file() and not _longer(work_dir, settings):
+        say(f"{work_dir}: already trained to the end; --fresh trains again, a larger --max-iters goes on")
         return work_dir / "best.safetensors"
     _train_prerequisite(cfg, path, settings)
     finished = runner_config(cfg)
@@ -114,6 +115,12 @@ def _make_room(work_dir: Path, resume: bool, fresh: bool) -> None:
         raise ConfigError(f"{work_dir}: holds an earlier run ({runs[-1].name if runs else 'weights'}). "
                           "Remedy: --resume goes on with it, --fresh moves it aside, --work-dir names another place")
     barrier()
+
+
+def _longer(work_dir: Path, settings: Settings) -> bool:
+    """Whether more iterations are asked for than the finished run had."""
+    done = json.loads((work_dir / "finished.json").read_text(encoding="utf-8")).get("iterations", 0)
+    return (settings.max_iters or 0) > done
 
 
 def _train_prerequisite(cfg: Config, path: Path, settings: Settings) -> None:

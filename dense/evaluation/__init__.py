@@ -7,25 +7,66 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dense.evaluation.hce import HCE, human_correction_efforts, skeleton
-    from dense.evaluation.saliency import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall
+    from dense.evaluation.alignment import e_adaptive, e_curve, e_curve_of
+    from dense.evaluation.boundary import boundary_iou
+    from dense.evaluation.folder import evaluate_folders
+    from dense.evaluation.hce import HCE, Corrections, corrections, human_correction_efforts, skeleton
+    from dense.evaluation.measures import evaluate_pair, summarise
+    from dense.evaluation.saliency import (
+        PRCounts,
+        adaptive_f,
+        f_curve,
+        iou,
+        mae,
+        max_f,
+        mean_f,
+        precision_recall,
+        stretch,
+    )
+    from dense.evaluation.skeletons import SkeletonCache
+    from dense.evaluation.structure import s_measure
+    from dense.evaluation.weighted import weighted_f
 
 _MODULES = {
+    "e_adaptive": "alignment",
+    "e_curve": "alignment",
+    "e_curve_of": "alignment",
+    "boundary_iou": "boundary",
+    "evaluate_folders": "folder",
     "HCE": "hce",
+    "Corrections": "hce",
+    "corrections": "hce",
     "human_correction_efforts": "hce",
     "skeleton": "hce",
+    "evaluate_pair": "measures",
+    "summarise": "measures",
     "PRCounts": "saliency",
+    "adaptive_f": "saliency",
     "f_curve": "saliency",
     "iou": "saliency",
     "mae": "saliency",
     "max_f": "saliency",
     "mean_f": "saliency",
     "precision_recall": "saliency",
+    "stretch": "saliency",
+    "SkeletonCache": "skeletons",
+    "s_measure": "structure",
+    "weighted_f": "weighted",
 }
 
 __all__ = [
     "HCE",
+    "Corrections",
     "PRCounts",
+    "SkeletonCache",
+    "adaptive_f",
+    "boundary_iou",
+    "corrections",
+    "e_adaptive",
+    "e_curve",
+    "e_curve_of",
+    "evaluate_folders",
+    "evaluate_pair",
     "f_curve",
     "human_correction_efforts",
     "iou",
@@ -33,7 +74,11 @@ __all__ = [
     "max_f",
     "mean_f",
     "precision_recall",
+    "s_measure",
     "skeleton",
+    "stretch",
+    "summarise",
+    "weighted_f",
 ]
 
 

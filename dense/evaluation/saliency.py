@@ -1,5 +1,7 @@
 """Measures of salient object and dichotomous segmentation: precision and recall, F-measure, MAE, IoU.
 
+S-measure, E-measure, weighted F-measure and boundary IoU are beside this file and take the same arrays.
+
 Per image, all of them take a prediction and a ground truth of equal size (H, W):
 
 * the prediction is uint8 0..255, float 0..1 (rounding errors of 1e-6 beyond that are clipped) or bool;
@@ -7,21 +9,20 @@ Per image, all of them take a prediction and a ground truth of equal size (H, W)
 
 Nothing is stretched: PySODMetrics normalises every prediction to its own minimum and maximum by default,
 which turns the noise of a prediction without a subject into a full-strength mask. Its results with
-``normalize=False`` are the ones to compare with. Nothing here returns NaN; what takes the place of 0 / 0 is
-said with each function.
+``normalize=False`` are the ones to compare with; for the others there is :func:`stretch`. Nothing here
+returns NaN; what takes the place of 0 / 0 is said with each function.
 """
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 
-from dense.evaluation._inputs import binarise
+from dense.evaluation._inputs import LEVELS, Rounding, as_levels, as_selected, histogram, pair, prediction
 
 BETA2 = 0.3
-THRESHOLDS = 256
-
-_TOLERANCE = 1e-6
+THRESHOLDS = LEVELS
 
 
 class PRCounts(NamedTuple):
@@ -48,12 +49,40 @@ class PRCounts(NamedTuple):
         return self.true_positives / max(self.positives, 1)
 
 
-def precision_recall(pred: np.ndarray, gt: np.ndarray) -> PRCounts:
+def stretch(pred: np.ndarray) -> np.ndarray:
+    """A prediction stretched to its own minimum and maximum, as PySODMetrics does by default.
+
+    For comparison with tables made that way; every measure takes the result in place of the prediction.
+    PySODMetrics then rounds *down* to the 256 thresholds, so its curves are those of
+    ``precision_recall(stretch(pred), gt, rounding="down")`` and ``e_curve(stretch(pred), gt, rounding="down")``.
+
+    Args:
+        pred: (H, W), see the module.
+
+    Returns:
+        float64 (H, W) in 0..1; a constant prediction, which has no contrast to stretch, stays as it is.
+
+    Raises:
+        ValueError: another shape, no pixel, another dtype or values out of range.
+    """
+    pred = np.asarray(pred)
+    if pred.ndim != 2 or pred.size == 0:
+        raise ValueError(f"pred has the shape {pred.shape}: expected (H, W) with at least one pixel")
+    pred = prediction(pred)
+    if pred.dtype == np.bool_:
+        return pred.astype(np.float64)  # full contrast, or constant
+    if pred.dtype == np.uint8:
+        return _stretched(np.arange(LEVELS) / 255, int(pred.min()) / 255, int(pred.max()) / 255)[pred]
+    return _stretched(pred.astype(np.float64), float(pred.min()), float(pred.max()))
+
+
+def precision_recall(pred: np.ndarray, gt: np.ndarray, *, rounding: Rounding = "nearest") -> PRCounts:
     """Count what the prediction selects at each of the 256 thresholds.
 
     Args:
-        pred: (H, W), see the module. Floats are rounded to the nearest of the 256 levels.
+        pred: (H, W), see the module.
         gt: (H, W), see the module.
+        rounding: floats go to the "nearest" of the 256 levels, or to the next one "down", as in PySODMetrics.
 
     Returns:
         The counts. Without foreground in ``gt``, precision and recall (and F) are 0 at every threshold,
@@ -61,18 +90,12 @@ def precision_recall(pred: np.ndarray, gt: np.ndarray) -> PRCounts:
         them out of its mean and judge them by :func:`mae`.
 
     Raises:
-        ValueError: shapes that differ or are not (H, W), no pixel, another dtype, values out of range, or a
-            ``gt`` of 0/1 labels in uint8.
+        ValueError: shapes that differ or are not (H, W), no pixel, another dtype, values out of range, a
+            ``gt`` of 0/1 labels in uint8, or another rounding.
     """
-    pred, gt = _pair(pred, gt)
-    if pred.dtype == np.bool_:
-        levels = pred.astype(np.uint8) * np.uint8(255)
-    elif pred.dtype == np.uint8:
-        levels = pred
-    else:
-        levels = np.rint(pred * 255).astype(np.uint8)
-    foreground = np.bincount(levels[gt], minlength=THRESHOLDS)
-    everything = np.bincount(levels.reshape(-1), minlength=THRESHOLDS)
+    pred, gt = pair(pred, gt)
+    levels = as_levels(pred, rounding)
+    foreground, everything = histogram(levels, gt), histogram(levels)
     return PRCounts(_from_above(foreground), _from_above(everything), int(foreground.sum()))
 
 
@@ -88,11 +111,13 @@ def mae(pred: np.ndarray, gt: np.ndarray, *, binary: bool = True) -> float:
     Raises:
         ValueError: as in :func:`precision_recall`.
     """
-    target = np.asarray(gt)
-    pred, gt = _pair(pred, gt)
-    target = gt if binary or target.dtype == np.bool_ else target / 255.0
-    pred = pred / 255.0 if pred.dtype == np.uint8 else pred.astype(np.float64)
-    return float(np.abs(pred - target).mean())
+    grey = np.asarray(gt)
+    pred, gt = pair(pred, gt)
+    if binary or grey.dtype == np.bool_:
+        grey = gt
+    if pred.dtype in (np.uint8, np.bool_):
+        return cv2.norm(as_levels(pred), as_levels(grey), cv2.NORM_L1) / (255 * pred.size)
+    return float(np.abs(pred.astype(np.float64) - (grey if grey is gt else grey / 255)).mean())
 
 
 def iou(pred: np.ndarray, gt: np.ndarray, threshold: float = 0.5) -> float:
@@ -102,7 +127,8 @@ def iou(pred: np.ndarray, gt: np.ndarray, threshold: float = 0.5) -> float:
         pred: (H, W), see the module.
         gt: (H, W), see the module.
         threshold: pixels of at least this value are foreground, in (0, 1]; the value of a uint8 is x / 255,
-            so that 0.5 selects 128 and above.
+            so that 0.5 selects 128 and above. The handler "binary" of PySODMetrics takes what is *above* 0.5,
+            which is ``np.nextafter(0.5, 1)`` here; for a uint8 it is the same.
 
     Returns:
         The ratio; 1.0 if both masks are empty, for they agree (PySODMetrics: 0).
@@ -110,17 +136,10 @@ def iou(pred: np.ndarray, gt: np.ndarray, threshold: float = 0.5) -> float:
     Raises:
         ValueError: as in :func:`precision_recall`, or a threshold out of range.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold!r}")
-    pred, gt = _pair(pred, gt)
-    if pred.dtype == np.bool_:
-        selected = pred
-    elif pred.dtype == np.uint8:
-        selected = (np.arange(256) / 255.0 >= threshold)[pred]
-    else:
-        selected = pred >= threshold
+    pred, gt = pair(pred, gt)
+    selected = as_selected(pred, threshold)
     union = np.count_nonzero(selected | gt)
-    return np.count_nonzero(selected & gt) / union if union else 1.0
+    return float(np.count_nonzero(selected & gt) / union) if union else 1.0
 
 
 def f_curve(
@@ -145,8 +164,7 @@ def f_curve(
     Raises:
         ValueError: no image, or beta2 or average out of range.
     """
-    if not 0 < beta2 < np.inf:
-        raise ValueError(f"beta2 must be a finite number > 0, got {beta2!r}")
+    _check_beta2(beta2)
     if average not in ("dataset", "image"):
         raise ValueError(f'average must be "dataset" or "image", got {average!r}')
     if isinstance(curves, PRCounts):
@@ -185,6 +203,52 @@ def mean_f(
     return float(f_curve(curves, beta2, average=average).mean())
 
 
+def adaptive_f(pred: np.ndarray, gt: np.ndarray, beta2: float = BETA2) -> float:
+    """F-measure of the prediction at the threshold that Achanta et al. (CVPR 2009) derive from itself.
+
+    The threshold is twice the mean of the prediction, at most 1; what reaches it is selected. So an empty
+    prediction selects everything.
+
+    Args:
+        pred: (H, W), see the module. Floats are compared as they are, without rounding to 256 levels.
+        gt: (H, W), see the module.
+        beta2: beta squared, > 0; the literature uses 0.3.
+
+    Returns:
+        The F-measure, 0 to 1; 0.0 if nothing selected is foreground, hence for every empty ground truth.
+
+    Raises:
+        ValueError: as in :func:`precision_recall`, or beta2 out of range.
+    """
+    _check_beta2(beta2)
+    true_positives, predicted, positives = adaptive_counts(pred, gt)
+    if true_positives == 0:
+        return 0.0
+    precision, recall = true_positives / predicted, true_positives / positives
+    return (1 + beta2) * precision * recall / (beta2 * precision + recall)
+
+
+def adaptive_counts(pred: np.ndarray, gt: np.ndarray) -> tuple[int, int, int]:
+    """Selected foreground pixels, selected pixels and foreground pixels at the threshold of :func:`adaptive_f`."""
+    pred, gt = pair(pred, gt)
+    if pred.dtype in (np.uint8, np.bool_):
+        counts = precision_recall(pred, gt)
+        total = int(counts.predicted[1:].sum())  # a pixel of level x is counted at the thresholds 1..x
+        level = min(-(-2 * total // pred.size), THRESHOLDS - 1)  # in whole numbers: a tie is a tie
+        return int(counts.true_positives[level]), int(counts.predicted[level]), counts.positives
+    selected = pred >= min(2 * pred.mean(dtype=np.float64), 1.0)
+    return np.count_nonzero(selected & gt), np.count_nonzero(selected), np.count_nonzero(gt)
+
+
+def _check_beta2(beta2: float) -> None:
+    if not 0 < beta2 < np.inf:
+        raise ValueError(f"beta2 must be a finite number > 0, got {beta2!r}")
+
+
+def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (values - low) / (high - low) if high > low else values
+
+
 def _f(precision: np.ndarray, recall: np.ndarray, beta2: float) -> np.ndarray:
     denominator = beta2 * precision + recall
     f = np.zeros_like(denominator)
@@ -192,29 +256,6 @@ def _f(precision: np.ndarray, recall: np.ndarray, beta2: float) -> np.ndarray:
     return f
 
 
-def _from_above(histogram: np.ndarray) -> np.ndarray:
+def _from_above(counts: np.ndarray) -> np.ndarray:
     """How many values are >= t, for every level t."""
-    return np.cumsum(histogram[::-1], dtype=np.int64)[::-1]
-
-
-def _pair(pred: np.ndarray, gt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Checked prediction (bool, uint8, or float32/64 in 0..1) and ground truth (bool), both (H, W)."""
-    pred, gt = np.asarray(pred), np.asarray(gt)
-    if pred.shape != gt.shape:
-        raise ValueError(f"pred has the shape {pred.shape}, but gt {gt.shape}: resize pred first")
-    if gt.ndim != 2:
-        raise ValueError(f"pred and gt have the shape {gt.shape}: expected (H, W)")
-    if gt.size == 0:
-        raise ValueError(f"pred and gt have the shape {gt.shape}, which holds no pixel")
-    gt = binarise(gt, "gt", refuse_labels=True)
-    if np.issubdtype(pred.dtype, np.floating):
-        low, high = float(pred.min()), float(pred.max())
-        if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # NaN fails both
-            raise ValueError(
-                f"pred has dtype {pred.dtype} and values from {low:g} to {high:g}: expected 0..1 "
-                "(divide 0..255 by 255, apply the sigmoid to logits)"
-            )
-        return np.clip(pred.astype(np.promote_types(pred.dtype, np.float32), copy=False), 0, 1), gt
-    if pred.dtype not in (np.uint8, np.bool_):
-        raise ValueError(f"pred has dtype {pred.dtype}: expected uint8 (0..255), float (0..1) or bool")
-    return pred, gt
+    return np.cumsum(counts[::-1], dtype=np.int64)[::-1]

@@ -7,13 +7,34 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dense.datasets.transforms import LoadPair, PackCutout, RandomCrop, RandomFlip, RandomPhotometric, RandomRotate
+from dense.datasets.transforms import (
+    CopyPaste,
+    LoadPair,
+    PackCutout,
+    RandomCrop,
+    RandomFlip,
+    RandomPhotometric,
+    RandomRotate,
+)
 from dense.registry import TRANSFORMS
 from dense.tasks import CutoutTask
 
 TASK = CutoutTask(size=(48, 64))
 PAIR = SimpleNamespace(name="a", image="im/a.jpg", mask="gt/a.png")
-GEOMETRY = (RandomFlip(0.5, 0.5), RandomCrop(probability=1.0), RandomRotate(30, probability=1.0))
+
+
+class LoadBlobs:
+    """In place of LoadPair: pairs are seeds here."""
+
+    def __call__(self, results: dict) -> dict:
+        mask = blobs(results["pair"])
+        return results | {"image": np.dstack([mask] * 3), "mask": mask}
+
+
+def pasting(**settings) -> CopyPaste:
+    paste = CopyPaste(**settings)
+    paste.load = LoadBlobs()
+    return paste
 
 
 def blobs(seed: int) -> np.ndarray:
@@ -25,11 +46,15 @@ def blobs(seed: int) -> np.ndarray:
     return mask
 
 
+GEOMETRY = (RandomFlip(0.5, 0.5), RandomCrop(probability=1.0), RandomRotate(30, probability=1.0))
+RANDOM = (*GEOMETRY, RandomPhotometric(grey=0.5), pasting(probability=1.0))
+
+
 def results_of(seed: int, rng_seed: int = 0) -> dict:
     """The picture shows the mask in all three channels."""
     mask = blobs(seed)
-    return {"image": np.dstack([mask] * 3), "mask": mask, "task": TASK, "pair": PAIR, "ori_shape": mask.shape,
-            "rng": np.random.default_rng(rng_seed)}
+    return {"image": np.dstack([mask] * 3), "mask": mask, "task": TASK, "pair": PAIR, "pairs": [3, 4, 5, 6],
+            "ori_shape": mask.shape, "rng": np.random.default_rng(rng_seed)}
 
 
 @given(seed=st.integers(0, 10_000))
@@ -45,7 +70,7 @@ def test_geometry_is_the_same_for_picture_and_mask(seed):
     assert sample["inputs"].is_contiguous() and sample["data_samples"].gt_alpha.data.is_contiguous()
 
 
-@pytest.mark.parametrize("transform", [*GEOMETRY, RandomPhotometric(grey=0.5)], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("transform", RANDOM, ids=lambda t: type(t).__name__)
 def test_the_generator_decides_alone(transform):
     outputs = []
     for seed in (1, 1, 2, 3, 4):
@@ -64,6 +89,48 @@ def test_flips():
         assert np.array_equal(RandomFlip(*arguments)(dict(base))["mask"], expected)
     flips = [not np.array_equal(RandomFlip()(results_of(5, s))["mask"], base["mask"]) for s in range(400)]
     assert 0.4 < np.mean(flips) < 0.6
+
+
+def test_pasting_adds_the_object_and_keeps_the_rest():
+    box = np.zeros((48, 64), np.uint8)
+    box[8:24, 8:40] = 255
+
+    class Load(LoadBlobs):
+        def __call__(self, results):
+            return results | {"image": np.full((48, 64, 3), 200, np.uint8), "mask": box}
+
+    paste = pasting(probability=1.0, scale=(1.0, 1.0))
+    paste.load = Load()
+    for seed in range(40):
+        empty = {"mask": np.zeros((48, 64), np.uint8), "image": np.zeros((48, 64, 3), np.uint8)}
+        results = results_of(2, seed) | empty
+        out = paste(results)
+        ys, xs = np.nonzero(out["mask"] > 128)
+        assert (np.ptp(ys) + 1, np.ptp(xs) + 1) == pytest.approx((16, 32), abs=2)  # whole, though moved
+        assert len(ys) == pytest.approx(16 * 32, rel=0.15)
+        assert (out["image"][out["mask"] == 255] == 200).all() and not out["image"][out["mask"] == 0].any()
+        assert not results["mask"].any()  # what was given is not written on
+
+
+def test_pasting_unites_masks_and_spares_crowded_pictures():
+    grown = 0
+    for seed in range(30):
+        before = results_of(seed, seed)
+        after = pasting(probability=1.0)(before)
+        assert (after["mask"] >= before["mask"]).all()
+        grown += (after["mask"] > 128).sum() > (before["mask"] > 128).sum()
+        crowded = pasting(probability=1.0, most=0.0)(before)
+        assert np.array_equal(crowded["mask"], before["mask"])
+    assert grown > 20
+    unpasted = [pasting(probability=0.5)(r := results_of(1, s))["mask"] is r["mask"] for s in range(400)]
+    assert 0.4 < np.mean(unpasted) < 0.6
+
+
+def test_pasting_an_empty_mask_changes_nothing():
+    paste = pasting(probability=1.0)
+    paste.load = lambda results: results | {"mask": np.zeros((48, 64), np.uint8)}
+    results = results_of(1)
+    assert paste(results)["mask"] is results["mask"]
 
 
 def test_crops_keep_foreground():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from toy import PLAIN
 
+from dense.compat.optim import LateOptimWrapper
 from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
 from dense.engine.train import train
@@ -52,3 +53,30 @@ def test_fp16_without_a_gpu_is_refused_before_anything_is_made(toy):
 def test_an_unknown_precision_is_refused(toy):
     with pytest.raises(ConfigError, match="'fp8' is unknown"):
         train(toy.config, Settings(work_dir=str(toy.folder / "run"), amp="fp8"))
+
+
+@pytest.mark.parametrize("with_context", [True, False])
+def test_gradients_are_dropped_when_the_next_step_begins(with_context):
+    weight = torch.nn.Parameter(torch.ones(3))
+    wrapper = LateOptimWrapper(torch.optim.SGD([weight], lr=0.1))
+    for number in (1, 2, 3):
+        if with_context:
+            with wrapper.optim_context(None):
+                assert weight.grad is None
+                loss = weight.sum()
+            wrapper.update_params(loss)
+        else:
+            wrapper.update_params(weight.sum())
+        assert torch.equal(weight.grad, torch.ones(3))  # of this step alone, and still there
+        torch.testing.assert_close(weight.data, torch.full((3,), 1 - 0.1 * number))
+
+
+def test_an_accumulation_adds_the_gradients_of_its_batches_alone():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = LateOptimWrapper(torch.optim.SGD([weight], lr=1.0), accumulative_counts=2)
+    steps = []
+    for factor in (1.0, 3.0, 5.0, 7.0):
+        with wrapper.optim_context(weight):
+            wrapper.update_params(factor * weight.sum())
+        steps.append(weight.item())
+    assert steps == [0, -2, -2, -8]

@@ -126,6 +126,23 @@ def test_an_earlier_run_is_kept_finished_or_moved_aside_but_never_overwritten(to
     assert best.read_bytes() != before
 
 
+def test_a_finished_run_goes_on_when_more_iterations_are_asked_for(toy):
+    short, long = toy.folder / "short", toy.folder / "long"
+    train(toy.config, settings(long, max_iters=8))
+    train(toy.config, settings(short))
+    train(toy.config, settings(short, max_iters=8), resume=True)
+    assert json.loads((short / "finished.json").read_text())["iterations"] == 8
+    one, other = (read_checkpoint(folder / "iter_8.pth")["state_dict"] for folder in (short, long))
+    assert_same(one, other)
+
+
+def test_a_time_budget_ends_no_accumulation_half_way(toy):
+    folder = toy.folder / "run"
+    train(toy.config, settings(folder, "custom_hooks.3={'type': 'TimeBudget', 'seconds': 0.001}", max_iters=900,
+                               accumulate=3, val_interval=300))
+    assert json.loads((folder / "finished.json").read_text())["iterations"] == 3
+
+
 def test_runs_of_one_process_share_no_counters(toy):
     # mmengine's message hubs are global and named after the second
     for name in ("one", "two"):

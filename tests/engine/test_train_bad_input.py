@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from toy import PLAIN, command, environment, last_iteration, make_data, run, wait_for
 
+import dense
 from dense.engine.settings import Settings
 from dense.engine.train import train
 from dense.errors import ConfigError, DatasetError, DenseError, ImageError, WeightsError
@@ -59,6 +61,19 @@ def test_a_missing_data_set_is_reported_before_anything_is_made(toy):
     with pytest.raises(DatasetError, match=r"(?s)nowhere.*DIS-TR/im.*--data-root.*isnet_cutouts"):
         train(toy.config, Settings(work_dir=str(toy.folder / "run"), data_root=str(toy.folder / "nowhere")))
     assert not (toy.folder / "run").exists()
+
+
+def test_an_empty_data_folder_is_explained_as_a_missing_one(toy):
+    (toy.folder / "nothing").mkdir()
+    with pytest.raises(DatasetError, match=r"(?s)nothing is empty.*DIS-TR/im.*terms of use.*--data-root"):
+        train(toy.config, Settings(work_dir=str(toy.folder / "run"), data_root=str(toy.folder / "nothing")))
+
+
+def test_a_relative_data_root_is_missed_here_and_in_the_clone(toy):
+    with pytest.raises(DatasetError) as caught:
+        train(toy.config, Settings(work_dir=str(toy.folder / "run"), data_root="data/nowhere"))
+    assert str(toy.folder / "data" / "nowhere") in str(caught.value)
+    assert str(Path(dense.__file__).parents[1] / "data" / "nowhere") in str(caught.value)
 
 
 def test_a_batch_of_one_at_a_tiny_size_says_what_to_change(toy):

@@ -39,7 +39,7 @@ NETWORK = """\
 from mmengine.config import read_base
 
 with read_base():
-    from .isnet_cutouts import *
+    from .isnet_cutouts_supervised import *
 
 data_root = {root!r}
 task["size"] = (64, 64)

@@ -1,10 +1,28 @@
 """Saliency measures against their definitions, one threshold after the other."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from random_pairs import layouts
+
 import dense.evaluation
-from dense.evaluation import PRCounts, f_curve, iou, mae, max_f, mean_f, precision_recall
+from dense.evaluation import (
+    PRCounts,
+    _inputs,
+    adaptive_f,
+    f_curve,
+    iou,
+    mae,
+    max_f,
+    mean_f,
+    precision_recall,
+    stretch,
+)
 
 
 def naive_precision_recall(pred: np.ndarray, gt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,31 +178,76 @@ def test_perfect_and_empty():
     assert (mae(nothing, nothing), iou(nothing, nothing), iou(gt, nothing)) == (0.0, 1.0, 0.0)
 
 
-def test_against_pysodmetrics():
-    oracle = pytest.importorskip("py_sod_metrics")
-    f, error = oracle.Fmeasure(), oracle.MAE()
-    handler = oracle.IOUHandler(with_dynamic=True, with_adaptive=False)
-    overlap = oracle.FmeasureV2({"iou": handler})
-    curves = []
+def test_adaptive_f():
     for pred, gt in PAIRS:
-        for step in (f.step, error.step, overlap.step):
-            step(pred / 255.0, gt > 128, normalize=False)
-        curves.append(precision_recall(pred, gt))
-    results = f.get_results()
-    assert np.allclose(f_curve(curves, average="image"), results["fm"]["curve"][::-1], atol=1e-12)
-    for name, key in (("precision", "p"), ("recall", "r")):
-        mean = np.mean([getattr(curve, name) for curve in curves], axis=0)
-        assert np.allclose(mean, results["pr"][key][::-1], atol=1e-12)
-    assert np.mean([mae(pred, gt) for pred, gt in PAIRS]) == pytest.approx(error.get_results()["mae"])
-    both_empty = [not (gt > 128).any() and not (pred > 127).any() for pred, gt in PAIRS]
-    ours = np.mean([0.0 if void else iou(*pair) for void, pair in zip(both_empty, PAIRS, strict=True)])
-    assert ours == pytest.approx(overlap.get_results()["iou"]["dynamic"][255 - 128])
+        selected = pred / 255 >= min(2 * (pred / 255).mean(), 1)
+        if (pred.astype(int) * pred.size == 2 * int(pred.sum())).any():
+            selected = (pred.astype(int) * pred.size >= 2 * int(pred.sum())) | (pred == 255)  # a tie, exactly
+        hits = (selected & (gt > 128)).sum()
+        for beta2 in (0.3, 1.0):
+            expected = naive_f(hits / selected.sum(), hits / (gt > 128).sum(), beta2) if hits else 0.0
+            assert adaptive_f(pred, gt, beta2) == pytest.approx(expected, rel=0, abs=1e-12)
+    assert type(adaptive_f(*PAIRS[0])) is float
+
+
+def test_adaptive_f_of_floats_is_not_rounded():
+    """A threshold of 0.4008 lies between two values of the same level."""
+    pred, gt = np.array([[0.4007, 0.4009, 0.0, 0.0]]), np.array([[False, True, False, False]])
+    assert adaptive_f(pred, gt) == pytest.approx(1.0)
+    full = np.array([[1.0, 1.0, 0.9, 0.2]])  # twice the mean is above 1
+    assert adaptive_f(full, np.array([[True, True, False, False]])) == pytest.approx(1.0)
+
+
+def test_stretch():
+    pred = np.array([[51, 102], [153, 51]], np.uint8)
+    expected = np.array([[0, 0.5], [1, 0]])
+    for form in (pred, pred / 255, (pred / 255).astype(np.float32), *layouts(pred)):
+        result = stretch(form)
+        assert result.dtype == np.float64 and np.allclose(result, expected, rtol=0, atol=1e-6)
+    for level in (0, 77, 255):  # no contrast to stretch
+        assert np.array_equal(stretch(np.full((2, 3), level, np.uint8)), np.full((2, 3), level / 255))
+    selected = np.array([[False, True]])
+    assert np.array_equal(stretch(selected), [[0.0, 1.0]]) and stretch(selected).dtype == np.float64
+    for wrong, message in ((pred[0], "shape"), (pred[:0], "shape"), (pred + 0.5, "0..1"), (pred.astype(int), "dtype")):
+        with pytest.raises(ValueError, match=message):
+            stretch(wrong)
+
+
+def test_rounding_down():
+    gt = np.ones((1, 1), bool)
+    assert precision_recall(np.array([[0.999]]), gt, rounding="down").predicted[255] == 0
+    assert precision_recall(np.array([[0.999]]), gt, rounding="down").predicted[254] == 1
+    for pred, mask in PAIRS:
+        down = precision_recall(pred / 255, mask, rounding="down")
+        assert all(map(np.array_equal, down, precision_recall(pred, mask)))
+    with pytest.raises(ValueError, match="rounding"):
+        precision_recall(np.ones((1, 1)), gt, rounding="up")
+
+
+def test_layouts():
+    for pred, gt in PAIRS:
+        counts, values = precision_recall(pred, gt), (mae(pred, gt), iou(pred, gt), adaptive_f(pred, gt))
+        for form, mask in zip(layouts(pred), layouts(gt), strict=True):
+            assert all(map(np.array_equal, precision_recall(form, mask), counts))
+            assert (mae(form, mask), iou(form, mask), adaptive_f(form, mask)) == values
+
+
+def test_large_images_are_counted_exactly(monkeypatch):
+    """Sums beyond 31 bits, and the strips in which levels are counted."""
+    pred = np.full((3000, 3000), 255, np.uint8)
+    pred[0, 0] = 254
+    assert mae(pred, pred < 0) == (255 * 3000 * 3000 - 1) / (255 * 3000 * 3000)
+    cases = [precision_recall(*pair) for pair in PAIRS]
+    for limit in (1, 50, 333):
+        monkeypatch.setattr(_inputs, "_EXACT", limit)
+        for pair, expected in zip(PAIRS, cases, strict=True):
+            assert all(map(np.array_equal, precision_recall(*pair), expected))
 
 
 GOOD = np.zeros((4, 5), np.uint8)
 
 
-@pytest.mark.parametrize("measure", [precision_recall, mae, iou])
+@pytest.mark.parametrize("measure", [precision_recall, mae, iou, adaptive_f])
 @pytest.mark.parametrize(
     ("pred", "gt", "message"),
     [
@@ -225,6 +288,12 @@ def test_invalid_data_set(measure):
             measure(curves, beta2)
     with pytest.raises(ValueError, match="average"):
         measure(curves, average="pixel")
+
+
+def test_invalid_beta_of_one_image():
+    for beta2 in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="beta2"):
+            adaptive_f(GOOD, GOOD, beta2)
 
 
 def test_unknown_name():

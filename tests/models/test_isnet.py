@@ -11,7 +11,7 @@ from reference import refill
 from dense import build_model
 from dense.errors import ConfigError, WeightsError
 from dense.models.isnet import CutoutModel, GTEncoder, ISNet
-from dense.models.isnet.losses import feature_loss, multi_level_bce
+from dense.models.isnet.losses import feature_loss, multi_level_bce, multi_level_iou
 from dense.registry import MODELS
 from dense.weights.files import write_weights
 
@@ -136,6 +136,44 @@ def test_bce_is_its_formula_for_every_level():
     expected = -(truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean((1, 2, 3, 4))
     found = multi_level_bce(list(torch.from_numpy(logits).float()), torch.from_numpy(truth).float())
     np.testing.assert_allclose([float(v) for v in found], expected, rtol=1e-5)
+
+
+def test_iou_loss_is_its_formula_for_every_level_and_zero_for_the_truth():
+    rng = np.random.default_rng(3)
+    logits, truth = rng.normal(0, 3, (6, 2, 1, 5, 5)), rng.uniform(0, 1, (2, 1, 5, 5))
+    p = 1 / (1 + np.exp(-logits))
+    both = (p * truth).sum((2, 3, 4)) + 1
+    expected = (1 - both / ((p + truth).sum((2, 3, 4)) - both + 2)).mean(1)
+    found = multi_level_iou(list(torch.from_numpy(logits).float()), torch.from_numpy(truth).float())
+    np.testing.assert_allclose([float(v) for v in found], expected, rtol=1e-5)
+    mask = (torch.rand(2, 1, 8, 8) > 0.5).float()
+    assert float(multi_level_iou([200 * mask - 100], mask)[0]) == pytest.approx(0, abs=1e-6)
+    empty = torch.zeros(1, 1, 8, 8)
+    assert float(multi_level_iou([empty - 100], empty)[0]) == pytest.approx(0, abs=1e-6)
+
+
+def test_iou_weight_adds_the_loss_and_zero_leaves_the_published_recipe():
+    torch.manual_seed(0)
+    network = ISNet(width=0.25)
+    published, ours = CutoutModel(network), CutoutModel(network, iou_weight=0.5)
+    data = train_batch(ours)
+    plain, more = published.eval()(**data, mode="loss"), ours.eval()(**data, mode="loss")
+    assert set(more) - set(plain) == {"loss_iou"}
+    logits = network(data["inputs"])[0]
+    expected = 0.5 * sum(multi_level_iou(logits, data["truth"])).detach()
+    assert more["loss_iou"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert ours.parse_losses(more)[0].item() == pytest.approx((plain["loss_bce"] + expected).item(), rel=1e-5)
+
+
+def test_smaller_training_batches_are_the_mean_of_areas():
+    model = CutoutModel(ISNet(width=0.25))
+    full = train_batch(model)
+    model.data_preprocessor.train_size = (32, 32)
+    small = train_batch(model)
+    for key in ("inputs", "truth"):
+        expected = full[key].unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean((3, 5))
+        torch.testing.assert_close(small[key], expected)
+    assert model.data_preprocessor(make_pairs((64, 64)))["inputs"].shape[-2:] == (64, 64)  # not for predictions
 
 
 # feature supervision

@@ -48,50 +48,38 @@ SOURCES: dict[str, Source] = {
         "PyPI package scikit-image 0.26.0, its bundled pictures",
         "CC0-1.0 or public domain, picture by picture (package: BSD-3-Clause)",
         "CC0: brick and gravel (CC0Textures), grass (linolafett); public domain: "
-        "rocket (SpaceX), hubble_deep_field (NASA)",
+        "hubble_deep_field (NASA)",
         "backgrounds (crops, tinted)"),
-    "scikit-learn": Source(
-        "PyPI package scikit-learn 1.9.1, datasets/images", "CC-BY-2.0",
-        "china.jpg: danielbuechele; flower.jpg: vultilion (both Flickr)", "backgrounds (crops, recoloured)"),
     "lomiri-by": Source(
-        "Debian package lomiri-wallpapers-16.04, the CC-BY pictures", "CC-BY-4.0",
-        "2018 Aitzol Berasategi (aitzgorri, life, picosdeeuropa, sunset); 2018 Trevor \"Freespace\" "
-        "(Picture_0B, Picture_1A); 2018 Jakub Mede (Wine)", "backgrounds (crops, recoloured)"),
-    "lomiri-cc0": Source(
-        "Debian package lomiri-wallpapers-16.04, the CC0 picture", "CC0-1.0",
-        "2018 Clemens Engelhardt (seeding)", "backgrounds (crops, recoloured)"),
+        "Debian package lomiri-wallpapers-16.04, some of its CC-BY pictures", "CC-BY-4.0",
+        "2018 Aitzol Berasategi", "backgrounds (crops, recoloured)"),
     "opencv-doc": Source(
         "Debian package opencv-doc, samples/data", "Apache-2.0 AND BSD-3-Clause",
         "2000-2022 Intel Corporation, Willow Garage Inc., the OpenCV Foundation and others, as the "
         "package's copyright file says for all files", "backgrounds (crops, recoloured)"),
 }
 
-_SKI, _SKL = "skimage/data/", "sklearn/datasets/images/"
-_LOM, _OCV = "usr/share/backgrounds/", "usr/share/doc/opencv-doc/examples/data/"
+_SKI, _LOM, _OCV = "skimage/data/", "usr/share/backgrounds/", "usr/share/doc/opencv-doc/examples/data/"
 
 
 def _hdri(names: str) -> list[tuple[str, str]]:
     return [("pmndrs-assets", f"package/hdri/{n}.exr.js") for n in names.split()]
 
 
+# Without a subject of their own, which would be foreground as well: no flower, fruit, rocket, pagoda.
 BACKGROUNDS: dict[str, list[tuple[str, str]]] = {
     "train": [
-        *(("scikit-image", _SKI + n) for n in (
-            "brick.png", "grass.png", "rocket.jpg", "hubble_deep_field.jpg")),
-        ("scikit-learn", _SKL + "flower.jpg"),
+        *(("scikit-image", _SKI + n) for n in ("brick.png", "grass.png", "hubble_deep_field.jpg")),
         *(("lomiri-by", _LOM + n) for n in (
             "aitzgorri_by_Aitzol_Berasategi.jpg", "life_by_Aitzol_Berasategi.jpg",
-            "sunset_by_Aitzol_Berasategi.jpg", "Picture_0B_by_freespace.jpg", "Wine_by_Jakkub_Mede.jpg")),
-        ("lomiri-cc0", _LOM + "seeding_by_Clements_Engelhardt.jpg"),
-        *(("opencv-doc", _OCV + n) for n in ("building.jpg", "board.jpg", "fruits.jpg")),
-        *_hdri("bridge city dawn esplanade hall lab lobby night park sky studio sunrise venice warehouse"),
+            "sunset_by_Aitzol_Berasategi.jpg")),
+        *(("opencv-doc", _OCV + n) for n in ("building.jpg", "board.jpg")),
+        *_hdri("bridge city dawn esplanade hall lab lobby night park sky sunrise venice warehouse"),
     ],
     "val": [
         ("scikit-image", _SKI + "gravel.png"),
-        ("scikit-learn", _SKL + "china.jpg"),
         ("lomiri-by", _LOM + "picosdeeuropa_by_Aitzol_Berasategi.jpg"),
-        ("lomiri-by", _LOM + "Picture_1A_by_freespace.jpg"),
-        ("opencv-doc", _OCV + "home.jpg"), ("opencv-doc", _OCV + "aero1.jpg"),
+        ("opencv-doc", _OCV + "aero1.jpg"),
         *_hdri("apartment forest sunset workshop"),
     ],
 }
@@ -118,7 +106,7 @@ _VAL_EMOJI = (
 EMOJI: dict[str, list[str]] = {"train": _TRAIN_EMOJI.split(), "val": _VAL_EMOJI.split()}
 
 _NPM = {"fluent-emoji": "@iconify-json/fluent-emoji@1.2.7", "pmndrs-assets": "@pmndrs/assets@1.7.0"}
-_PIP = {"scikit-image": "scikit-image==0.26.0", "scikit-learn": "scikit-learn==1.9.1"}
+_PIP = {"scikit-image": "scikit-image==0.26.0"}
 _DEB = {"lomiri": "lomiri-wallpapers-16.04", "opencv-doc": "opencv-doc"}
 
 
@@ -155,7 +143,7 @@ def fetch(root: Path) -> None:
             _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", ".", _PIP[name]], folder)
             archive = _one(folder, "*.whl")
             with zipfile.ZipFile(archive) as wheel:
-                wheel.extractall(folder, [m for m in wheel.namelist() if m.startswith((_SKI, _SKL))])
+                wheel.extractall(folder, [m for m in wheel.namelist() if m.startswith(_SKI)])
         elif name in _DEB:
             _run(["apt-get", "download", "-q", _DEB[name]], folder)  # an empty index: run apt-get update
             archive = _one(folder, "*.deb")

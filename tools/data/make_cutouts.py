@@ -23,7 +23,7 @@ from dense.errors import DatasetError, DenseError
 
 FOLDERS = {"train": "DIS-TR", "val": "DIS-VD"}
 ASPECTS = (1.0, 4 / 3, 4 / 3, 3 / 2, 16 / 9, 3 / 4, 2 / 3)
-JPEG_LIMIT = 66_000  # bytes; keeps the whole set near 10 MB
+JPEG_LIMIT = 48_000  # bytes; keeps the whole set near 11 MB
 
 README = """# Cut-outs
 
@@ -130,7 +130,7 @@ def make(out: Path, root: Path, seed: int, counts: dict[str, int]) -> None:
     notice = ["# Licences of the sources\n",
               "The pictures are derived works: crops, renders and recoloured composites of what is named\n"
               "here. Each CC-BY picture was cropped, recoloured and partly covered; the licence texts are\n"
-              "at creativecommons.org/licenses/by/2.0 and /by/4.0. No source asks for share-alike.\n"]
+              "at creativecommons.org/licenses/by/4.0. No source asks for share-alike.\n"]
     for key in sorted(used):
         s = sources.SOURCES[key]
         files = sorted({r["background"]["file"] for r in records if r["background"]["source"] == key})
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("data/cutouts"), help="folder to (re)write")
     parser.add_argument("--sources", type=Path, default=Path(".sources"), help="folder of fetched packages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--train", type=int, default=150, help="number of training pictures")
+    parser.add_argument("--train", type=int, default=220, help="number of training pictures")
     parser.add_argument("--val", type=int, default=36, help="number of validation pictures")
     args = parser.parse_args()
     if args.seed < 0 or args.train < 1 or args.val < 1:

@@ -1,5 +1,6 @@
 """Transforms: small callables on a dict of arrays, configured by name."""
 from dense.datasets.transforms.cutout import (
+    CopyPaste,
     LoadPair,
     PackCutout,
     RandomCrop,
@@ -8,4 +9,4 @@ from dense.datasets.transforms.cutout import (
     RandomRotate,
 )
 
-__all__ = ["LoadPair", "PackCutout", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate"]
+__all__ = ["CopyPaste", "LoadPair", "PackCutout", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate"]

@@ -1,5 +1,5 @@
 """Transforms of the cut-out data: results hold ``image`` uint8 (H, W, 3), ``mask`` uint8 (H, W), the task and
-``rng``, a generator that depends on (seed, epoch, index) alone.
+``rng``, a generator that depends on (seed, epoch, index) alone, and ``pairs``, all pairs of the data set.
 
 ``random`` marks those that the one-picture overfit check leaves out.
 """
@@ -120,6 +120,51 @@ class RandomCrop:
         results["image"], results["mask"] = (results["task"].resize(np.ascontiguousarray(a))
                                              for a in (image, mask))
         return results
+
+
+@TRANSFORMS.register_module()
+class CopyPaste:
+    """With ``probability``, the objects of another picture of the split pasted over this one (Ghiasi, CVPR 2021).
+
+    They are cut out by their mask, flipped half of the time, resized by a factor from ``scale`` (low, high) and moved
+    so that their box stays in the frame as far as it fits. The masks are united. Comes after ``load``, the transform
+    that reads a pair. ``most``: pictures of which more than this share would be foreground are left as they are.
+    """
+
+    random = True
+
+    def __init__(self, probability: float = 0.5, scale: tuple[float, float] = (0.5, 1.0), most: float = 0.8,
+                 load: dict | None = None):
+        self.probability, self.scale, self.most = probability, tuple(scale), most
+        self.load = TRANSFORMS.build(load or dict(type="LoadPair"))
+
+    def __call__(self, results: dict) -> dict:
+        rng, pairs = results["rng"], results["pairs"]
+        if rng.random() >= self.probability:
+            return results
+        other = self.load({**results, "pair": pairs[int(rng.integers(len(pairs)))]})
+        height, width = results["mask"].shape
+        left, top, w, h = cv2.boundingRect((other["mask"] > 0).view(np.uint8))
+        if not w:
+            return results
+        # a matrix from the object's box to its place in the frame
+        factor = rng.uniform(*self.scale)
+        sign = -1.0 if rng.random() < 0.5 else 1.0
+        room = np.array([width - factor * w, height - factor * h])
+        x, y = np.where(room > 0, rng.random(2) * room, room / 2)
+        matrix = np.array([[sign * factor, 0, x - sign * factor * (left if sign > 0 else left + w - 1)],
+                           [0, factor, y - factor * top]])
+        pasted, alpha = (
+            cv2.warpAffine(np.ascontiguousarray(other[key]), matrix, (width, height), flags=cv2.INTER_LINEAR,
+                           borderMode=border)
+            for key, border in (("image", cv2.BORDER_REFLECT_101), ("mask", cv2.BORDER_CONSTANT)))
+        below = 255 - results["mask"].astype(np.uint16)
+        mask = (255 - (below * (255 - alpha) + 127) // 255).astype(np.uint8)
+        if np.count_nonzero(mask > 128) > self.most * mask.size:
+            return results
+        share = alpha[..., None].astype(np.float32) / 255
+        image = results["image"] * (1 - share) + pasted * share
+        return results | {"image": np.rint(image).astype(np.uint8), "mask": mask}
 
 
 @TRANSFORMS.register_module()

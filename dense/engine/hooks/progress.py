@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from dense.progress import Meter
 from dense.registry import HOOKS
 
 
@@ -21,39 +21,23 @@ class Progress(Hook):
 
     def __init__(self, seconds: float = 15.0):
         self.seconds = seconds
-        self.bar = self.bar_task = None
+        self.meter: Meter | None = None
+        self.what = ""
 
     def _start(self, total: int, done: int, what: str) -> None:
-        self.total, self.what, self.begun, self.first, self.printed = total, what, time.monotonic(), done, 0.0
-        if not is_main_process() or not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                       TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[info]}"),
-                       console=Console(stderr=True), transient=True)
-        self.bar.start()
-        self.bar_task = self.bar.add_task(what, total=total, completed=done, info="")
+        self._stop()
+        self.what = what
+        if is_main_process():
+            self.meter = Meter(what, total, done, self.seconds)
 
     def _step(self, done: int, info: str = "", limit: float = float("inf")) -> None:
-        if self.bar is not None:
-            if limit < float("inf"):
-                info += f"  at most {_clock(limit)}"
-            self.bar.update(self.bar_task, completed=done, info=info)
-        elif is_main_process():
-            now = time.monotonic()
-            if now - max(self.printed, self.begun) >= self.seconds or done == self.total:
-                self.printed = now
-                left = min(limit, (now - self.begun) / max(1, done - self.first) * (self.total - done))
-                print(f"{self.what} {done}/{self.total}, {_clock(left)} left  {info}".rstrip(),
-                      file=sys.stderr, flush=True)
+        if self.meter is not None:
+            self.meter.step(done, info, limit)
 
     def _stop(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        if self.meter is not None:
+            self.meter.stop()
+            self.meter = None
 
     def before_train(self, runner) -> None:
         self._start(runner.max_iters, runner.iter, "train")
@@ -94,9 +78,3 @@ class Progress(Hook):
 
     def after_run(self, runner) -> None:
         self._stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

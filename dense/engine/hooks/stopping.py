@@ -43,8 +43,9 @@ class TimeBudget(Hook):
     """Ends training after ``seconds`` of wall-clock time, with a validation and a checkpoint.
 
     anneal: over this last share of the time the learning rate falls linearly to a hundredth; 0 leaves it.
-    The time of a run that was interrupted counts too. Every process stops at the same iteration. How far a run
-    comes, and with ``anneal`` its rates, depend on the machine: for results that repeat, set max_iters instead.
+    The time of a run that was interrupted counts too. Every process stops at the same iteration, never within an
+    accumulation. How far a run comes, and with ``anneal`` its rates, depend on the machine: for results that repeat,
+    set max_iters instead.
     """
 
     def __init__(self, seconds: float, anneal: float = 0.0):
@@ -72,7 +73,8 @@ class TimeBudget(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         runner.message_hub.update_info("trained_seconds", self._spent())
-        over = torch.tensor(float(self.seconds_left() <= 0))
+        whole = (batch_idx + 1) % getattr(runner.optim_wrapper, "_accumulative_counts", 1) == 0
+        over = torch.tensor(float(whole and self.seconds_left() <= 0))
         broadcast(over)
         if over and runner.iter + 1 < runner.max_iters:
             # the loop then validates and saves as at its regular end

@@ -1,4 +1,4 @@
-"""Losses of IS-Net: multi-level BCE, and feature supervision by the ground-truth encoder."""
+"""Losses of IS-Net: multi-level BCE, feature supervision by the ground-truth encoder, and (ours) soft IoU."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,6 +14,21 @@ def multi_level_bce(logits: Sequence[Tensor], truth: Tensor) -> list[Tensor]:
     """Mean binary cross-entropy of each logit map (N, 1, H, W) with ``truth`` in 0..1, same shape."""
     # float32: under autocast half-precision logits would lose the tails of the loss
     return [F.binary_cross_entropy_with_logits(x.float(), truth) for x in logits]
+
+
+def multi_level_iou(logits: Sequence[Tensor], truth: Tensor) -> list[Tensor]:
+    """1 - soft IoU of each logit map (N, 1, H, W) with ``truth`` in 0..1, mean over the batch; 0..1.
+
+    Not in the published recipe; as in BASNet (Qin et al., CVPR 2019). BCE alone leaves thin objects below one half
+    for long. One pixel is added to both areas, so that an empty truth has a gradient too.
+    """
+    losses = []
+    for x in logits:
+        p = x.float().sigmoid()
+        both = (p * truth).sum((1, 2, 3))
+        either = (p + truth).sum((1, 2, 3)) - both
+        losses.append((1 - (both + 1) / (either + 1)).mean())
+    return losses
 
 
 def feature_loss(features: Sequence[Tensor], targets: Sequence[Tensor], kind: str = "mse") -> list[Tensor]:

@@ -8,9 +8,10 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dense.errors import ConfigError
-from dense.models.isnet.losses import FEATURE_LOSSES, feature_loss, multi_level_bce
+from dense.models.isnet.losses import FEATURE_LOSSES, feature_loss, multi_level_bce, multi_level_iou
 from dense.models.isnet.network import GTEncoder, ISNet
 from dense.registry import MODELS
 from dense.tasks import CutoutTask, as_task
@@ -25,7 +26,10 @@ class CutoutPreprocessor(BaseDataPreprocessor):
 
     Takes ``inputs``: uint8 (3|1, h, w) tensors, and ``data_samples``: elements whose ``gt_alpha`` is a
     uint8 mask. Pictures become (value - mean) / std; one-channel inputs (masks) become value / 255.
+    ``train_size`` (height, width), None by default: training batches are shrunk to it, by area.
     """
+
+    train_size: tuple[int, int] | None = None
 
     def __init__(self, task: CutoutTask, channels_last: bool = False):
         super().__init__()
@@ -47,6 +51,9 @@ class CutoutPreprocessor(BaseDataPreprocessor):
         if training:
             truth = torch.stack([s.gt_alpha.data for s in data["data_samples"]])
             out["truth"] = self.cast_data(truth).float() / 255.0
+            if self.train_size is not None and self.train_size != tuple(batch.shape[-2:]):
+                for key in ("inputs", "truth"):
+                    out[key] = F.interpolate(out[key], self.train_size, mode="area")
         return out
 
 
@@ -78,6 +85,7 @@ class CutoutModel(BaseModel):
     task: the ``CutoutTask`` (or its values) that says how pictures become tensors and alphas.
     gt_encoder: None (no feature supervision), or a config ``dict(network=..., checkpoint=FILE)``.
     feature_loss: 'mse' (published), 'mae', 'smooth_l1' or 'kl'; feature_weight: its weight.
+    iou_weight: weight of the soft IoU loss beside BCE; 0 is the published recipe.
     channels_last: memory layout of inputs and weights; faster on CPU and on GPUs with tensor cores.
 
     ``forward(inputs, mode='tensor')``: normalised (N, C, H, W) -> six logit maps (N, 1, H, W), fine to
@@ -86,7 +94,7 @@ class CutoutModel(BaseModel):
 
     def __init__(self, network: nn.Module | dict, task: CutoutTask | dict | None = None,
                  gt_encoder: dict | None = None, feature_loss: str = "mse", feature_weight: float = 1.0,
-                 channels_last: bool = False, init_cfg: dict | None = None):
+                 iou_weight: float = 0.0, channels_last: bool = False, init_cfg: dict | None = None):
         task = as_task(task)
         super().__init__(data_preprocessor=CutoutPreprocessor(task, channels_last), init_cfg=init_cfg)
         if feature_loss not in FEATURE_LOSSES:
@@ -95,7 +103,7 @@ class CutoutModel(BaseModel):
         self.network = MODELS.build(network) if isinstance(network, dict) else network
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
-        self.feature_kind, self.feature_weight = feature_loss, feature_weight
+        self.feature_kind, self.feature_weight, self.iou_weight = feature_loss, feature_weight, iou_weight
         self.teacher = self._build_teacher(gt_encoder)
 
     @staticmethod
@@ -129,6 +137,8 @@ class CutoutModel(BaseModel):
         logits, features = self.network(inputs)
         levels = multi_level_bce(logits, truth)
         losses = {"loss_bce": torch.stack(levels).sum(), "bce_fine": levels[0].detach()}
+        if self.iou_weight:
+            losses["loss_iou"] = self.iou_weight * torch.stack(multi_level_iou(logits, truth)).sum()
         if self.teacher is not None:
             with torch.autocast(truth.device.type, enabled=False):
                 targets = self.teacher(truth)

@@ -1,4 +1,4 @@
-"""Autocast on any device: mmengine's AMP wrapper insists on a GPU."""
+"""Optimizer wrappers: gradients that are dropped late, and autocast on any device (mmengine's insists on a GPU)."""
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -10,8 +10,46 @@ from dense.errors import ConfigError
 from dense.registry import OPTIM_WRAPPERS
 
 
+class LateZeroGrad:
+    """Drops gradients when the next step begins instead of when one ends.
+
+    At the end of a step they are what keeps the C library from giving the heap back to the system, page by page to
+    be asked for anew in the next forward pass (3 to 9 % of a step on CPU). The peak of memory is the same.
+    """
+
+    _stale = False
+
+    def zero_grad(self, **kwargs) -> None:
+        self._stale = True
+
+    def _drop(self) -> None:
+        if self._stale:
+            self._stale = False
+            super().zero_grad()
+
+    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+        self._drop()  # for those who call no optim_context
+        super().backward(loss, **kwargs)
+
+    @contextmanager
+    def optim_context(self, model):
+        self._drop()
+        with super().optim_context(model):
+            yield
+
+
 @OPTIM_WRAPPERS.register_module()
-class AutocastOptimWrapper(OptimWrapper):
+class LateOptimWrapper(LateZeroGrad, OptimWrapper):
+    """mmengine's wrapper with ``LateZeroGrad``."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class LateAmpOptimWrapper(LateZeroGrad, AmpOptimWrapper):
+    """mmengine's wrapper with autocast and loss scaling on CUDA, with ``LateZeroGrad``."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(LateOptimWrapper):
     """Runs the forward pass under bf16 autocast on the device of the parameters; no loss scaling needed."""
 
     def __init__(self, dtype: str = "bfloat16", **kwargs):
@@ -36,7 +74,7 @@ def amp_wrapper(setting: bool | str | None) -> dict:
     if setting == "bf16":
         return {"type": AutocastOptimWrapper, "dtype": "bfloat16"}
     if setting == "fp16" and cuda:
-        return {"type": AmpOptimWrapper, "dtype": "float16", "loss_scale": "dynamic"}
+        return {"type": LateAmpOptimWrapper, "dtype": "float16", "loss_scale": "dynamic"}
     if setting == "fp16":
         raise ConfigError("amp='fp16' needs a CUDA device, and there is none. Remedy: amp='bf16', or amp=True")
     raise ConfigError(f"amp={setting!r} is unknown; use None, True, 'bf16' or 'fp16'")

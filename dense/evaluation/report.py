@@ -1,0 +1,90 @@
+"""What an evaluation of folders leaves behind: tables, curves, scatter plots, worst cases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dense.errors import DenseError, ImageError
+from dense.evaluation.curves import draw_curves, draw_scatter
+from dense.evaluation.drawing import corrections_row, corrections_sheet
+from dense.evaluation.folder import Evaluation, Result, read_pair
+from dense.evaluation.hce import corrections
+from dense.evaluation.measures import MEASURES
+from dense.evaluation.saliency import stretch
+from dense.evaluation.skeletons import SkeletonCache
+from dense.evaluation.tables import digits, latex, markdown, per_image_csv, per_image_json, summary_json
+from dense.io import list_images, read_image, write_image, write_json, write_text
+
+WORST_BY = ("HCE", "MAE")
+
+
+def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by: Sequence[str] | None = None) -> None:
+    """Write everything into ``folder``, a folder in it for each method; files of the same name are replaced.
+
+    Args:
+        evaluation: what to write.
+        folder: where to.
+        worst: images on a sheet of the worst ones, 0 for no sheets.
+        worst_by: measures that say which are worst; by default HCE and MAE, or the first one.
+
+    Raises:
+        DenseError: a file that cannot be written.
+    """
+    names, results = evaluation.settings.names, evaluation.results
+    write_json(folder / "summary.json", summary_json(evaluation))
+    write_text(folder / "summary.md", markdown(evaluation))
+    write_text(folder / "summary.tex", latex(evaluation))
+    if not draw_curves(results, folder / "curves.png"):
+        (folder / "curves.png").unlink(missing_ok=True)  # an earlier run's would be taken for this one's
+    for name in names if len(results) > 1 else ():
+        if name != "maxF_image":  # of single images the same as maxF
+            draw_scatter(results, name, folder / f"scatter_{name}.png")
+    pictures = {path.stem: path for path in list_images(evaluation.pictures)} if evaluation.pictures else {}
+    for result in results:
+        if not result.rows:
+            continue
+        own = folder / result.method.key
+        write_text(own / "per_image.csv", per_image_csv(result, names))
+        write_json(own / "per_image.json", per_image_json(result, names))
+        chosen = worst_by or [name for name in WORST_BY if name in names] or names[:1]
+        for name in chosen if worst else ():
+            sheet = worst_sheet(evaluation, result, name, worst, pictures)
+            if sheet is not None:
+                write_image(own / f"worst_{name}.png", sheet)
+
+
+def worst_sheet(
+    evaluation: Evaluation, result: Result, name: str, count: int, pictures: dict[str, Path]
+) -> np.ndarray | None:
+    """The ``count`` worst images of a method by a measure, with their corrections; ``pictures`` by name.
+
+    uint8 RGB, or None if none of their files can be read any more.
+    """
+    sign = 1 if MEASURES[name].higher else -1
+    rows = sorted(result.rows, key=lambda row: (sign * row[name], row["name"]))[:count]
+    skeletons = SkeletonCache(evaluation.settings.skeletons)
+    strips = []
+    for row in rows:
+        try:
+            pred, gt = read_pair(*result.method.pairs[row["name"]], evaluation.settings.resize)
+            image = read_image(pictures[row["name"]]) if row["name"] in pictures else None
+        except ImageError:  # it was there a moment ago; a sheet is not worth failing for
+            continue
+        if evaluation.settings.stretched:
+            pred = np.rint(stretch(pred) * 255).astype(np.uint8)
+        found = corrections(pred, gt, skeletons)
+        parts = "FP {}+{}  FN {}+{}".format(*found.counts)
+        text = f"{row['name']}   {name} {row[name]:.{digits(name)}f}   points+regions: {parts}"
+        strips.append(corrections_row(pred, gt, found, text, image))
+    return corrections_sheet(strips) if strips else None
+
+
+def check_output(folder: Path) -> None:
+    """Raise DenseError now, and not after the work, if ``folder`` cannot be written."""
+    probe = folder / ".writable"
+    write_text(probe, "")
+    try:
+        probe.unlink()
+    except OSError as error:
+        raise DenseError(f"{probe}: cannot be removed ({error.strerror}); check the folder") from error
