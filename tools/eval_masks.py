@@ -1,4 +1,4 @@
-"""Measure masks: python tools/eval_masks.py PRED_DIR ... GT_DIR [options]; the same as ``dense evaluate``."""
+"""Measure masks: python tools/eval_masks.py PRED_DIR ... GT_DIR [options]; the same as ``dense eval``."""
 import sys
 from pathlib import Path
 
@@ -7,4 +7,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without in
 from dense.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["evaluate", *sys.argv[1:]]))
+    sys.exit(main(["eval", *sys.argv[1:]]))

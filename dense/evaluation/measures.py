@@ -1,6 +1,6 @@
 """The table of measures of predicted masks: what an image yields, and what a data set makes of it.
 
-Everything that names a measure (``dense evaluate``, ``dense test``, mmengine's metrics, tables and curves) reads
+Everything that names a measure (``dense eval``, ``dense test``, mmengine's metrics, tables and curves) reads
 it here. Neither torch nor mmengine is needed.
 """
 

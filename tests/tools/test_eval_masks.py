@@ -90,7 +90,7 @@ def test_problems_are_listed_and_the_status_is_1(root):
 ])
 def test_a_problem_of_the_user_is_one_message(root, capsys, arguments, words):
     (root / "file").write_text("")
-    assert main(["evaluate", *arguments]) == 1
+    assert main(["eval", *arguments]) == 1
     err = capsys.readouterr().err
     assert words in err and err.count("error: ") == 1 and "Traceback" not in err
 
@@ -98,14 +98,14 @@ def test_a_problem_of_the_user_is_one_message(root, capsys, arguments, words):
 @pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--jobs", "x"], ["--worst", "-1"]])
 def test_wrong_usage(arguments):
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", "a", "b", *arguments])
+        main(["eval", "a", "b", *arguments])
     assert end.value.code == 2
 
 
 def test_skeletons_beside_the_data(root):
-    assert main(["evaluate", "hard", "data/gt", "--metrics", "HCE", "--cache", "beside", "--worst", "0"]) == 0
+    assert main(["eval", "hard", "data/gt", "--metrics", "HCE", "--cache", "beside", "--worst", "0"]) == 0
     assert list((root / "data" / "gt" / ".skeletons").rglob("*.png"))
-    assert main(["evaluate", "soft_net", "data/gt", "--metrics", "HCE", "--cache", "none", "--worst", "0"]) == 0
+    assert main(["eval", "soft_net", "data/gt", "--metrics", "HCE", "--cache", "none", "--worst", "0"]) == 0
     assert not (root / "cache").exists()
 
 

@@ -1,8 +1,8 @@
 """Measure folders of predicted masks: per image, per data set, methods side by side.
 
-    dense evaluate predictions/ DIS5K/DIS-VD/gt
-    dense evaluate isnet/ u2net/ birefnet/ DIS5K --split DIS-VD --metrics dis
-    dense evaluate runs/a/masks runs/b/masks gt/ --names old new -o comparison/
+    dense eval predictions/ DIS5K/DIS-VD/gt
+    dense eval isnet/ u2net/ birefnet/ DIS5K --split DIS-VD --metrics dis
+    dense eval runs/a/masks runs/b/masks gt/ --names old new -o comparison/
 
 A prediction goes with the ground truth of the same name; the suffix may differ. Run it again to go on after an
 interruption: what was computed is kept, and is recognised by the content of the files.
