@@ -3,6 +3,7 @@ before one is chosen."""
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import pkgutil
@@ -27,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse(verbs.choices[args.verb], unknown)
     try:
         return args.run(args) or 0
     except DenseError as error:
@@ -41,6 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _refuse(verb: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """End with the verb's own usage, and the option that was probably meant."""
+    known = [option for action in verb._actions for option in action.option_strings]
+    near = [n for word in unknown if word.startswith("-")
+            for n in difflib.get_close_matches(word.split("=")[0], known, 1)]
+    verb.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {' '.join(near)}?" if near else ""))
 
 
 def _report(error: DenseError) -> None:

@@ -65,6 +65,8 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     (["train", "isnet_cutouts", "--size", "10"], "size must be two whole numbers >= 32"),
     (["train", "isnet_cutouts", "--batch-size", "0"], "batch_size 0: must be at least 1"),
     (["train", "isnet_cutouts", "--data-root", "nowhere"], "the data set was not found"),
+    (["train", "isnet_cutouts", "--minutes", "0"], "minutes 0.0: must be above 0"),
+    (["test", "isnet_cutouts", "isnet@nothing"], "no weights are called 'isnet@nothing'; shipped: isnet@cutouts"),
     (["test", "isnet_cutouts", "nowhere.pth"], "nowhere.pth: no such weights file"),
 ])
 def test_a_problem_of_the_user_is_one_message_and_status_1(arguments, words, tmp_path, monkeypatch, capsys):
@@ -82,6 +84,14 @@ def test_a_misspelt_key_ends_the_command_without_a_traceback(tmp_path):
     assert done.returncode == 1
     assert "ISNet has no setting 'widht'; did you mean 'width'?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_shows_the_usage_of_its_verb_and_the_near_miss(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "isnet_cutouts", "--max-itres", "3"])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "usage: dense train" in err and "did you mean --max-iters?" in err
 
 
 def test_the_traceback_can_be_asked_for(monkeypatch, capsys):

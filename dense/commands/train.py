@@ -31,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--overfit", type=int, metavar="N", help="train and validate on the first N pictures")
     parser.add_argument("--batch-size", type=int, help="pictures a batch and process")
     parser.add_argument("--max-iters", type=int, help="iterations at most")
+    parser.add_argument("--minutes", type=float, help="train this long at most, the prerequisite not counted")
     parser.add_argument("--val-interval", type=int, help="iterations between validations and checkpoints")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--amp", nargs="?", const=True, choices=[True, "bf16", "fp16"],

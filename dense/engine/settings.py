@@ -12,8 +12,9 @@ from mmengine.hooks import EMAHook
 from mmengine.model import MomentumAnnealingEMA
 
 from dense.compat.optim import amp_wrapper
-from dense.config import read_config
-from dense.errors import ConfigError
+from dense.config import read_config, type_name
+from dense.errors import ConfigError, DatasetError
+from dense.io import find_splits, split_folders
 from dense.registry import TRANSFORMS
 
 _RUNS = itertools.count(1)
@@ -42,6 +43,7 @@ class Settings:
     ema: float | None = None
     accumulate: int | None = None
     patience: int | None = None
+    minutes: float | None = None
     overfit: int | None = None
     feature_supervision: bool | None = None
     gt_encoder: str | None = None
@@ -54,8 +56,9 @@ class Settings:
         for key in ("workers", "seed"):
             if (value := getattr(self, key)) is not None and value < 0:
                 raise ConfigError(f"{key} {value}: must be at least 0")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate {self.learning_rate}: must be above 0")
+        for key in ("learning_rate", "minutes"):
+            if (value := getattr(self, key)) is not None and value <= 0:
+                raise ConfigError(f"{key} {value}: must be above 0")
 
 
 def load_config(name: str | Path, settings: Settings) -> Config:
@@ -64,6 +67,7 @@ def load_config(name: str | Path, settings: Settings) -> Config:
     cfg.work_dir = str(settings.work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(name).stem)
     if settings.data_root:
         cfg.data_root = settings.data_root
+        _flatten(cfg, Path(settings.data_root))
     for key in ("amp", "ema", "accumulate"):
         if getattr(settings, key) is not None:
             cfg[key] = getattr(settings, key)
@@ -89,6 +93,12 @@ def load_config(name: str | Path, settings: Settings) -> Config:
         for hook in cfg.get("custom_hooks") or []:
             if "patience" in hook:
                 hook.patience = settings.patience
+    if settings.minutes is not None:
+        budgets = [h for h in cfg.get("custom_hooks") or [] if type_name(h) == "TimeBudget"]
+        if not budgets:
+            budgets = [ConfigDict(type="TimeBudget")]
+            cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *budgets]
+        budgets[0]["seconds"] = 60 * settings.minutes
     if settings.feature_supervision is False:
         cfg.model.gt_encoder = None
     if settings.gt_encoder:
@@ -100,6 +110,19 @@ def load_config(name: str | Path, settings: Settings) -> Config:
     if settings.overfit:
         _overfit(cfg, settings.overfit)
     return cfg
+
+
+def _flatten(cfg: Config, root: Path) -> None:
+    """No splits where ``root`` has none but holds pictures and masks itself: all data sets are then that folder."""
+    if not root.is_dir() or find_splits(root):
+        return
+    try:
+        split_folders(root)
+    except DatasetError:
+        return
+    for key in DATALOADERS:
+        if cfg.get(key):
+            cfg[key].dataset.split = None
 
 
 def _overfit(cfg: Config, count: int) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from dense.engine.console import say, silence_libraries
 from dense.engine.explain import config_errors, run_errors
 from dense.engine.hooks.checkpoint import saved_checkpoints
 from dense.engine.runner import build_runner
-from dense.engine.settings import Settings, load_config, runner_config
+from dense.engine.settings import DATALOADERS, Settings, load_config, runner_config
 from dense.engine.test import print_table, test
 from dense.errors import ConfigError, DatasetError
 from dense.io import write_json
@@ -74,9 +75,6 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     print()
     print_table(rows)
     name = work_dir.as_posix()
-    # the environment that make set up is not active in a newcomer's shell
-    interpreter = Path(sys.executable)
-    python = interpreter.relative_to(Path.cwd()) if interpreter.is_relative_to(Path.cwd()) else "python"
     print(f"""
 weights         {name}/best.safetensors
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
@@ -84,21 +82,41 @@ pictures        {name}/pictures/    (image | truth | prediction | error | cut-ou
 per picture     {name}/test.csv
 
 next:
-  {python} tools/test.py {config} {name}/best.safetensors
-  {python} tools/train.py {config} --weights {name}/best.safetensors --work-dir {name}-tuned --data-root FOLDER
-  {python} tools/data/browse.py {config}""")
+  {_command("test")} {config} {name}/best.safetensors{_repeated(settings)}
+  {_command("cutout")} PICTURES -o OUT -w {name}/best.safetensors
+  {_command("train")} {config} --weights {name}/best.safetensors --work-dir {name}-tuned --data-root FOLDER""")
+
+
+def _command(verb: str) -> str:
+    """How a verb is called here: by the interpreter that runs, for what make set up is not active in a shell."""
+    interpreter = Path(sys.executable)
+    here = interpreter.relative_to(Path.cwd()) if interpreter.is_relative_to(Path.cwd()) else None
+    return f"{here} -m dense {verb}" if here else f"dense {verb}"
+
+
+def _repeated(settings: Settings) -> str:
+    """The options of a training that testing its weights needs as well."""
+    words = [f" --data-root {shlex.quote(settings.data_root)}"] if settings.data_root else []
+    if settings.size:
+        words.append(f" --size {settings.size}")
+    if settings.options:
+        words.append(" --cfg-options " + " ".join(map(shlex.quote, settings.options)))
+    return "".join(words)
 
 
 def _check_data(cfg: Config, origin: Path) -> None:
     """Fail before anything is made if the data set is not there, or its transforms cannot read the first pair."""
-    counts = []
+    counts, folders = [], []
     for key, verb in (("train_dataloader", "train on"), ("val_dataloader", "validate on")):
         if cfg.get(key):
             with config_errors(origin):
                 dataset = DATASETS.build(cfg[key].dataset)
                 dataset[0]
             counts.append(f"{len(dataset)} pictures to {verb}")
-    say(f"data {cfg.get('data_root') or ''}: {', '.join(counts)}")
+            folders.append((cfg[key].dataset.get("root"), cfg[key].dataset.get("split")))
+    same = len(folders) == 2 and folders[0] == folders[1]
+    note = " (the same: it says nothing about new pictures)" if same else ""
+    say(f"data {cfg.get('data_root') or ''}: {', '.join(counts)}{note}")
 
 
 def _make_room(work_dir: Path, resume: bool, fresh: bool) -> None:
@@ -152,8 +170,10 @@ def _inherited(cfg: Config, prerequisite: Path, settings: Settings, folder: Path
     """Settings of the prerequisite: the data, size and encoder of ``cfg``, and of ``settings`` what suits it."""
     options = [f"model.network.{k}={v!r}" for k, v in cfg.model.gt_encoder.network.items() if k != "type"]
     options += [f"task.{k}={v!r}" for k, v in (cfg.get("task") or {}).items() if k != "type"]
+    options += [f"{k}.dataset.split={cfg[k].dataset.get('split')!r}" for k in DATALOADERS if cfg.get(k)]
     inherited = replace(settings, work_dir=str(folder), data_root=cfg.get("data_root"), size=None, options=options,
-                        weights=None, gt_encoder=None, feature_supervision=None, ema=None, max_iters=None)
+                        weights=None, gt_encoder=None, feature_supervision=None, ema=None, max_iters=None,
+                        learning_rate=None, minutes=None)
     if settings.max_iters:  # a short run wants a short first stage
         longest = load_config(prerequisite, inherited).train_cfg.max_iters
         return replace(inherited, max_iters=min(settings.max_iters, longest))

@@ -87,7 +87,9 @@ def _check_settings(config: Mapping) -> None:
 
 
 def read_weights_lazily(path: str | Path) -> Weights | Path:
-    """The weights of a file; an ONNX path is returned as it is, since reading it needs the network."""
+    """The weights of a file or of a shipped name; an ONNX path is returned as it is: reading it needs the network."""
+    if "@" in str(path) and not Path(path).exists():
+        path = find_shipped(str(path))
     path = Path(path)
     return path if path.suffix.lower() == ".onnx" and path.is_file() else read_weights(path)
 

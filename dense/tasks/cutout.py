@@ -1,6 +1,6 @@
 """The cut-out task (dichotomous segmentation): picture -> square tensor; probability map -> alpha.
 
-Source of the constants: the released code of IS-Net (Qin et al., ECCV 2022), see docs/systems/isnet.md.
+Source of the constants: the released code of IS-Net (Qin et al., ECCV 2022).
 """
 from __future__ import annotations
 

@@ -1,11 +1,15 @@
 """Every setting of ``dense train`` takes effect."""
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from toy import PLAIN, assert_same
 
 from dense import build_model
+from dense.config import type_name
 from dense.engine.hooks.curves import read_log
 from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
@@ -71,6 +75,28 @@ def test_wrong_weights_are_refused_before_the_prerequisite_is_trained(toy):
     with pytest.raises(WeightsError, match="another shape"):
         train(toy.config, Settings(work_dir=str(toy.folder / "run"), weights=str(toy.folder / "wide.pth")))
     assert not (toy.folder / "run").exists()
+
+
+def test_a_folder_without_splits_is_trained_and_validated_on_in_both_stages(toy, capsys):
+    flat = toy.folder / "own"
+    shutil.copytree(toy.data / "DIS-TR" / "im", flat / "images")
+    shutil.copytree(toy.data / "DIS-TR" / "gt", flat / "masks")
+    settings = Settings(work_dir=str(toy.folder / "run"), data_root=str(flat), max_iters=2, learning_rate=1e-3)
+    cfg = load_config(toy.config, settings)
+    inherited = _inherited(cfg, toy.config.parent / "toy_encoder.py", settings, toy.folder / "run" / "gt_encoder")
+    assert inherited.learning_rate is None  # fine-tuning's is not that of an encoder from scratch
+    assert train(toy.config, settings).is_file()
+    assert (toy.folder / "run" / "gt_encoder" / "best.safetensors").is_file()
+    assert "the same: it says nothing about new pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hooks", ["custom_hooks=[]", "custom_hooks.3={'type': 'TimeBudget', 'seconds': 5}"])
+def test_minutes_set_the_time_budget(toy, hooks):
+    cfg = load_config(toy.config, Settings(options=[PLAIN, hooks], minutes=2))
+    budgets = [h for h in cfg.custom_hooks if type_name(h) == "TimeBudget"]
+    assert [h["seconds"] for h in budgets] == [120]
+    train(toy.config, Settings(work_dir=str(toy.folder / "run"), options=[PLAIN, hooks], minutes=1e-5, max_iters=900))
+    assert json.loads((toy.folder / "run" / "finished.json").read_text())["iterations"] == 1
 
 
 def test_feature_supervision_can_be_switched_off(toy):

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import zlib
 
 import cv2
@@ -207,22 +206,6 @@ def test_sizes():
         for fmt in ("PNG", "JPEG"):
             data = encode(np.full((*shape, 3), 128, np.uint8), fmt)
             assert read_image(data).shape == (*shape, 3) and image_size(data) == shape
-
-
-def test_speed_of_jpeg():
-    grain = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
-    data = cv2.imencode(".jpg", cv2.resize(grain, (2000, 1500)))[1]
-
-    def best(call):
-        times = []
-        for _ in range(7):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    content = data.tobytes()
-    assert best(lambda: read_image(content)) < 2 * best(lambda: cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 def test_list_images(tmp_path):

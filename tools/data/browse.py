@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     from mmengine.registry import init_default_scope
 
     from dense.datasets.browse import sheets
+    from dense.engine.explain import config_errors
     from dense.engine.settings import Settings, load_config, runner_config
     from dense.errors import ConfigError, DenseError
     from dense.io import write_image
@@ -45,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         loader = config.get(f"{arguments.split}_dataloader")
         if not loader:
             raise ConfigError(f"{arguments.config}: has no {arguments.split}_dataloader; choose another --split")
-        dataset = DATASETS.build(loader.dataset)
+        with config_errors(arguments.config):
+            dataset = DATASETS.build(loader.dataset)
         stem = f"{Path(arguments.config).stem}_{arguments.split}"
         for number, sheet in enumerate(sheets(dataset, arguments.count, arguments.epochs, arguments.panel), 1):
             path = Path(arguments.out) / f"{stem}_{number:02}.png"
