@@ -50,7 +50,6 @@ PROBES = (
     Probe("cv2", ("opencv-python", "opencv-python-headless"), "", "everything"),
     Probe("PIL", ("pillow",), "", "pictures"),
     Probe("safetensors", ("safetensors",), "", "weights"),
-    Probe("skimage", ("scikit-image",), "", "metrics"),
     Probe("matplotlib", ("matplotlib",), "", "curves"),
     Probe("rich", ("rich",), "", "progress bars"),
     Probe("onnxruntime", ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), "deploy", "backend of bundles",
