@@ -6,7 +6,7 @@ import pytest
 def bundle(tmp_path_factory):
     pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
     pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
-    from toy import toy_bundle
+    from toy_pictures import toy_bundle
 
     return toy_bundle(tmp_path_factory.mktemp("bundle") / "toy")
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
-from toy import SIZE, disc, toy_bundle, write_pictures
+from toy_pictures import SIZE, disc, toy_bundle, write_pictures
 
 from dense import Inferencer, build_model
 from dense.errors import BundleError, ConfigError, DenseError, ImageError, MissingDependencyError, WeightsError

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from toy import write_pictures
+from toy_pictures import write_pictures
 
 from dense.errors import ConfigError, DenseError, ImageError
 from dense.inference.jobs import plan_job

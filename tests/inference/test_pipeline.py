@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from toy import disc, write_pictures
+from toy_pictures import disc, write_pictures
 
 from dense.errors import DenseError
 from dense.inference.network import Network

@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from toy import disc
+from toy_pictures import disc
 
 from dense.errors import ConfigError, DenseError, ImageError
 from dense.inference import CutoutResult

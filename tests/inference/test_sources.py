@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
-from toy import disc, write_pictures
+from toy_pictures import disc, write_pictures
 
 from dense.errors import DatasetError, DenseError, ImageError, MissingDependencyError
 from dense.inference.sources import IDLE, find_source, watch

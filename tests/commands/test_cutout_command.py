@@ -16,7 +16,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
 pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
 pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
-from toy import toy_bundle, write_pictures
+from toy_pictures import toy_bundle, write_pictures
 
 from dense.cli import main
 
