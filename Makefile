@@ -10,8 +10,10 @@ PY     := $(VENV)/bin/python
 train: setup
 	$(PY) tools/train.py configs/isnet_cutouts.py --resume
 
+# Training has a process of its own: after all the runtimes of the other tests it was seen to crash.
 test: setup-all
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest $(PYTEST_ARGS) tests/engine
+	$(PY) -m pytest $(PYTEST_ARGS) --ignore=tests/engine tests
 
 lint: setup-all
 	$(PY) -m ruff check .
