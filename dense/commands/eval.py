@@ -41,8 +41,9 @@ def run(args: Namespace) -> int:
     from dense.errors import ConfigError
     from dense.evaluation.folder import evaluate_folders
     from dense.evaluation.measures import resolve
-    from dense.evaluation.report import check_output, write_report
+    from dense.evaluation.report import write_report
     from dense.evaluation.tables import foot, markdown
+    from dense.io import check_folder
 
     *folders, truths = args.folders
     if not folders:
@@ -51,7 +52,7 @@ def run(args: Namespace) -> int:
     worst_by = resolve(args.worst_by) if args.worst_by else None
     if worst_by and (others := set(worst_by) - set(names)):
         raise ConfigError(f"--worst-by {', '.join(sorted(others))}: not among the metrics {', '.join(names)}; add it")
-    check_output(output)
+    check_folder(output)
     evaluation = evaluate_folders(
         folders, truths, names, labels=args.names, split=args.split, stretched=args.normalize, resize=args.resize,
         jobs=args.jobs, skeletons=args.cache, journal=output / "journal.jsonl")

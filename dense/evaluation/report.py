@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dense.errors import DenseError, ImageError
+from dense.errors import ImageError
 from dense.evaluation.curves import draw_curves, draw_scatter
 from dense.evaluation.drawing import corrections_row, corrections_sheet
 from dense.evaluation.folder import Evaluation, Result, read_pair
@@ -78,13 +78,3 @@ def worst_sheet(
         text = f"{row['name']}   {name} {row[name]:.{digits(name)}f}   points+regions: {parts}"
         strips.append(corrections_row(pred, gt, found, text, image))
     return corrections_sheet(strips) if strips else None
-
-
-def check_output(folder: Path) -> None:
-    """Raise DenseError now, and not after the work, if ``folder`` cannot be written."""
-    probe = folder / ".writable"
-    write_text(probe, "")
-    try:
-        probe.unlink()
-    except OSError as error:
-        raise DenseError(f"{probe}: cannot be removed ({error.strerror}); check the folder") from error

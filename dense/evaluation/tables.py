@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dense.evaluation.folder import Evaluation, Result
-from dense.evaluation.listing import KINDS
+from dense.evaluation.listing import KINDS, counted
 from dense.evaluation.measures import HCE_PARTS, MEASURES, columns
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -69,7 +69,7 @@ def foot(evaluation: Evaluation, examples: int | None = None) -> str:
     for result in evaluation.results:
         method = result.method
         counts = Counter(problem.kind for problem in method.problems)
-        said = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
+        said = [counted(counts[kind], kind) for kind in KINDS if counts[kind]]
         if said:
             truths = len(result.rows) + sum(counts[kind] for kind in KINDS if kind != "extra")
             lines += [f"{method.name}: {len(result.rows)} of {truths} images evaluated; {', '.join(said)}", ""]
@@ -77,10 +77,10 @@ def foot(evaluation: Evaluation, examples: int | None = None) -> str:
                 found = [problem for problem in method.problems if problem.kind == kind]
                 lines += [f"- {problem.detail}" for problem in found[:examples]]
                 if examples is not None and len(found) > examples:
-                    lines.append(f"- ... and {len(found) - examples} more {KINDS[kind]}")
+                    lines.append(f"- ... and {counted(len(found) - examples, kind, 'more ')}")
             lines.append("")
         for note, number in Counter(row["note"] for row in result.rows if row["note"]).items():
-            lines += [f"{method.name}: {number} images: {note}", ""]
+            lines += [f"{method.name}: {number} image{'s' * (number > 1)}: {note}", ""]
     if len({tuple(row["name"] for row in result.rows) for result in evaluation.results}) > 1:
         lines += ["The methods were not evaluated on the same images: their figures do not compare.", ""]
     return "\n".join(lines)

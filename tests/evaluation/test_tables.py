@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,7 +81,17 @@ def test_the_foot_counts_and_lists(root):
     assert "their figures do not compare" in text
     short = foot(evaluation(root, "hard", names="MAE"), examples=1)
     assert "- ... and 2 more without a prediction" in short and "p_4" not in short
-    assert "soft_net: 1 images: empty ground truth: F is 0" in text
+    assert "soft_net: 1 image: empty ground truth: F is 0" in text
+
+
+def test_one_is_no_plural(root):
+    for name in ("x", "y"):
+        shutil.copy(root / "hard" / "p_0.png", root / "hard" / f"{name}.png")
+    found = evaluation(root, "hard", names="MAE")
+    assert "; 2 predictions without a ground truth" in foot(found)
+    assert "- ... and 1 more prediction without a ground truth" in foot(found, examples=1)
+    (root / "hard" / "y.png").unlink()
+    assert "; 1 prediction without a ground truth" in foot(evaluation(root, "hard", names="MAE"))
 
 
 def test_a_method_without_results_stays_in_the_table(root):
