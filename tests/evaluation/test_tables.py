@@ -72,6 +72,29 @@ def test_equal_figures_are_both_best(root):
     assert r"\textbf" not in latex(evaluation(root, "hard", names="MAE"))
 
 
+def test_nothing_is_best_where_the_images_differ(root):
+    (root / "hard" / "p_2.png").unlink()
+    found = evaluation(root, "soft_net", "hard", names="MAE,HCE")
+    assert best(found.results, "MAE") == set() and "**" not in markdown(found)
+    table = [line.split(" & ") for line in latex(found).splitlines() if " & " in line][:3]
+    assert [row[-1].removesuffix(r" \\") for row in table] == ["images", "6", "5"]
+    assert r"\textbf" not in latex(found)
+    (root / "soft_net" / "p_2.png").unlink()
+    assert "images" not in latex(evaluation(root, "soft_net", "hard", names="MAE")).split("%")[0]
+
+
+def test_pictures_of_an_earlier_report_are_removed(root):
+    out = root / "out"
+    write_report(evaluation(root, "soft_net", "hard", names="MAE,maxF"), out, worst=1)
+    (out / "scatter_mine.png").write_bytes(b"kept")
+    assert (out / "scatter_MAE.png").is_file() and (out / "hard" / "worst_MAE.png").is_file()
+    write_report(evaluation(root, "soft_net", "hard", names="maxF"), out, worst=1)
+    assert {p.name for p in out.glob("scatter_*")} == {"scatter_maxF.png", "scatter_mine.png"}
+    assert [p.name for p in (out / "hard").glob("worst_*")] == ["worst_maxF.png"]
+    write_report(evaluation(root, "hard", names="maxF"), out, worst=1)
+    assert {p.name for p in out.glob("scatter_*")} == {"scatter_mine.png"}
+
+
 def test_the_foot_counts_and_lists(root):
     for name in NAMES[2:5]:
         (root / "hard" / f"{name}.png").unlink()

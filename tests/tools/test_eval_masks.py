@@ -105,6 +105,13 @@ def test_wrong_usage(arguments):
     assert end.value.code == 2
 
 
+def test_names_with_spaces_and_commas(root):
+    for number, names in enumerate((["MAE", "IoU"], ["MAE,IoU"], ["MAE,", "IoU"])):
+        assert main(["eval", "hard", "data", "-o", f"out{number}", "--metrics", *names, "--worst-by", *names]) == 0
+    assert files(root / "out0") == files(root / "out1") == files(root / "out2")
+    assert {"hard/worst_MAE.png", "hard/worst_IoU.png"} <= files(root / "out0").keys()
+
+
 def test_skeletons_beside_the_data(root):
     assert main(["eval", "hard", "data/gt", "--metrics", "HCE", "--cache", "beside", "--worst", "0"]) == 0
     assert list((root / "data" / "gt" / ".skeletons").rglob("*.png"))
