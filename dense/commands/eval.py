@@ -16,10 +16,10 @@ SHOWN = 5
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", metavar="PRED_DIR ... GT_DIR",
                         help="folders of predictions, and last the one of the ground truths, or of a data set")
-    parser.add_argument("--metrics", default="all", metavar="NAMES",
+    parser.add_argument("--metrics", nargs="+", default=["all"], metavar="NAME",
                         help="all, fast (maxF meanF adpF MAE IoU), dis (maxF wF MAE S meanE HCE), or of maxF, "
-                        "maxF_image, meanF, adpF, wF, MAE, S, maxE, meanE, adpE, HCE, IoU, BIoU with commas; "
-                        "default all")
+                        "maxF_image, meanF, adpF, wF, MAE, S, maxE, meanE, adpE, HCE, IoU, BIoU, with spaces or "
+                        "commas; default all")
     parser.add_argument("-o", "--output", default="work_dirs/evaluation", metavar="DIR", help="default %(default)s")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="of the methods; default: of their folders")
     parser.add_argument("--split", help="of a data set with splits, for example DIS-VD")
@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--resize", action="store_true",
                         help="scale predictions of another size than their ground truth (otherwise: problems)")
     parser.add_argument("--worst", type=_count, default=6, metavar="N", help="images on a sheet; 0: no sheets")
-    parser.add_argument("--worst-by", metavar="NAMES", help="measures to choose them by; default HCE and MAE")
+    parser.add_argument("--worst-by", nargs="+", metavar="NAME", help="measures to choose them by; default HCE and MAE")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes; default: the cores")
     parser.add_argument("--cache", metavar="DIR", help="where skeletons are kept: a folder, 'beside' the ground "
                         "truths, or 'none'; default: the cache folder of dense")
@@ -41,17 +41,18 @@ def run(args: Namespace) -> int:
     from dense.errors import ConfigError
     from dense.evaluation.folder import evaluate_folders
     from dense.evaluation.measures import resolve
-    from dense.evaluation.report import check_output, write_report
+    from dense.evaluation.report import write_report
     from dense.evaluation.tables import foot, markdown
+    from dense.io import check_folder
 
     *folders, truths = args.folders
     if not folders:
         raise ConfigError(f"{truths}: one folder only; give those of the predictions, then that of the ground truths")
-    names, output = resolve(args.metrics), Path(args.output)
-    worst_by = resolve(args.worst_by) if args.worst_by else None
+    names, output = resolve(",".join(args.metrics)), Path(args.output)
+    worst_by = resolve(",".join(args.worst_by)) if args.worst_by else None
     if worst_by and (others := set(worst_by) - set(names)):
         raise ConfigError(f"--worst-by {', '.join(sorted(others))}: not among the metrics {', '.join(names)}; add it")
-    check_output(output)
+    check_folder(output)
     evaluation = evaluate_folders(
         folders, truths, names, labels=args.names, split=args.split, stretched=args.normalize, resize=args.resize,
         jobs=args.jobs, skeletons=args.cache, journal=output / "journal.jsonl")

@@ -4,13 +4,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+_SMALLEST = 8  # pixels a side: below, the frame leaves too few for GrabCut's models of colour
+
 
 def grabcut(image: np.ndarray, margin: float = 0.03, iterations: int = 5, seed: int = 0) -> np.ndarray:
     """GrabCut (Rother et al., 2004; OpenCV) from a rectangle ``margin`` of each side inside the frame.
 
-    image: uint8 RGB (H, W, 3). Returns uint8 (H, W), 0 or 255.
+    image: uint8 RGB (H, W, 3). Returns uint8 (H, W), 0 or 255; all 0 for
+    a picture of less than 8 pixels a side.
     """
     height, width = image.shape[:2]
+    if min(height, width) < _SMALLEST:
+        return np.zeros((height, width), np.uint8)
     x, y = max(1, round(margin * width)), max(1, round(margin * height))
     mask = np.zeros((height, width), np.uint8)
     cv2.setRNGSeed(seed)

@@ -17,7 +17,13 @@ KINDS = {
     "failed": "that could not be evaluated",
     "extra": "predictions without a ground truth",
 }
-"""Kinds of problems, and how a count of them reads."""
+"""Kinds of problems, and how a count of several reads."""
+
+
+def counted(count: int, kind: str, more: str = "") -> str:
+    """``3 unreadable``, ``1 prediction without a ground truth``; ``more`` goes behind the number."""
+    words = KINDS[kind].replace("predictions", "prediction") if count == 1 else KINDS[kind]
+    return f"{count} {more}{words}"
 
 
 class Problem(NamedTuple):
@@ -65,7 +71,12 @@ def truth_folders(root: Path, split: str | None = None) -> tuple[Path, Path | No
         return root, images if masks.resolve() == root.resolve() else None
     if not root.exists():
         raise DatasetError(f"{root}: the folder of the ground truths does not exist; check the path")
-    images, masks = split_folders(root, split)
+    try:
+        images, masks = split_folders(root, split)
+    except DatasetError as error:
+        if split is not None or not root.is_dir():
+            raise
+        raise DatasetError(f"{error}; masks directly in {root} were looked for too, and there are none") from error
     return masks, images
 
 

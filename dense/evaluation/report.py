@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dense.errors import DenseError, ImageError
+from dense.errors import ImageError
 from dense.evaluation.curves import draw_curves, draw_scatter
 from dense.evaluation.drawing import corrections_row, corrections_sheet
 from dense.evaluation.folder import Evaluation, Result, read_pair
@@ -22,6 +22,8 @@ WORST_BY = ("HCE", "MAE")
 def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by: Sequence[str] | None = None) -> None:
     """Write everything into ``folder``, a folder in it for each method; files of the same name are replaced.
 
+    Pictures of an earlier report that this one does not have are removed, or they would be taken for its own.
+
     Args:
         evaluation: what to write.
         folder: where to.
@@ -36,10 +38,12 @@ def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by:
     write_text(folder / "summary.md", markdown(evaluation))
     write_text(folder / "summary.tex", latex(evaluation))
     if not draw_curves(results, folder / "curves.png"):
-        (folder / "curves.png").unlink(missing_ok=True)  # an earlier run's would be taken for this one's
-    for name in names if len(results) > 1 else ():
-        if name != "maxF_image":  # of single images the same as maxF
-            draw_scatter(results, name, folder / f"scatter_{name}.png")
+        (folder / "curves.png").unlink(missing_ok=True)
+    for name in MEASURES:
+        path = folder / f"scatter_{name}.png"
+        wanted = name in names and name != "maxF_image"  # of single images the same as maxF
+        if not (wanted and draw_scatter(results, name, path)):
+            path.unlink(missing_ok=True)
     pictures = {path.stem: path for path in list_images(evaluation.pictures)} if evaluation.pictures else {}
     for result in results:
         if not result.rows:
@@ -48,10 +52,13 @@ def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by:
         write_text(own / "per_image.csv", per_image_csv(result, names))
         write_json(own / "per_image.json", per_image_json(result, names))
         chosen = worst_by or [name for name in WORST_BY if name in names] or names[:1]
-        for name in chosen if worst else ():
-            sheet = worst_sheet(evaluation, result, name, worst, pictures)
+        for name in MEASURES:
+            wanted = worst and name in chosen
+            sheet = worst_sheet(evaluation, result, name, worst, pictures) if wanted else None
             if sheet is not None:
                 write_image(own / f"worst_{name}.png", sheet)
+            else:
+                (own / f"worst_{name}.png").unlink(missing_ok=True)
 
 
 def worst_sheet(
@@ -78,13 +85,3 @@ def worst_sheet(
         text = f"{row['name']}   {name} {row[name]:.{digits(name)}f}   points+regions: {parts}"
         strips.append(corrections_row(pred, gt, found, text, image))
     return corrections_sheet(strips) if strips else None
-
-
-def check_output(folder: Path) -> None:
-    """Raise DenseError now, and not after the work, if ``folder`` cannot be written."""
-    probe = folder / ".writable"
-    write_text(probe, "")
-    try:
-        probe.unlink()
-    except OSError as error:
-        raise DenseError(f"{probe}: cannot be removed ({error.strerror}); check the folder") from error

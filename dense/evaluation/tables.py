@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dense.evaluation.folder import Evaluation, Result
-from dense.evaluation.listing import KINDS
+from dense.evaluation.listing import KINDS, counted
 from dense.evaluation.measures import HCE_PARTS, MEASURES, columns
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
@@ -26,10 +26,15 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
+def comparable(results: Sequence[Result]) -> bool:
+    """Whether all methods that have figures were evaluated on the same images."""
+    return len({tuple(row["name"] for row in result.rows) for result in results if result.figures}) <= 1
+
+
 def best(results: Sequence[Result], name: str) -> set[int]:
-    """The numbers of the methods with the best figure as printed; none if there is one method only."""
+    """The numbers of the methods with the best figure as printed; none if there is nothing to compare with."""
     shown = {i: round(r.figures[name], digits(name)) for i, r in enumerate(results) if r.figures}
-    if len(shown) < 2:
+    if len(shown) < 2 or not comparable(results):
         return set()
     top = (max if MEASURES[name].higher else min)(shown.values())
     return {i for i, value in shown.items() if value == top}
@@ -49,12 +54,14 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def latex(evaluation: Evaluation) -> str:
-    """The same tables as plain ``tabular``; no package is needed."""
+    """The same tables as plain ``tabular``; no package is needed. Images are counted where their sets differ."""
     names, results = evaluation.settings.names, evaluation.results
     arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
     header = ["Method", *(f"{escape_latex(name)} {arrows[MEASURES[name].higher]}" for name in names)]
+    counted_too = not comparable(results)
+    header += ["images"] * counted_too
     text = _latex_table(header, [
-        [escape_latex(result.method.name), *cells]
+        [escape_latex(result.method.name), *cells, *[str(len(result.rows))] * counted_too]
         for result, cells in zip(results, _cells(results, names, r"\textbf{{{}}}"), strict=True)])
     if "HCE" in names:
         rows = [[escape_latex(r.method.name), *_parts(r)] for r in results]
@@ -69,7 +76,7 @@ def foot(evaluation: Evaluation, examples: int | None = None) -> str:
     for result in evaluation.results:
         method = result.method
         counts = Counter(problem.kind for problem in method.problems)
-        said = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
+        said = [counted(counts[kind], kind) for kind in KINDS if counts[kind]]
         if said:
             truths = len(result.rows) + sum(counts[kind] for kind in KINDS if kind != "extra")
             lines += [f"{method.name}: {len(result.rows)} of {truths} images evaluated; {', '.join(said)}", ""]
@@ -77,11 +84,11 @@ def foot(evaluation: Evaluation, examples: int | None = None) -> str:
                 found = [problem for problem in method.problems if problem.kind == kind]
                 lines += [f"- {problem.detail}" for problem in found[:examples]]
                 if examples is not None and len(found) > examples:
-                    lines.append(f"- ... and {len(found) - examples} more {KINDS[kind]}")
+                    lines.append(f"- ... and {counted(len(found) - examples, kind, 'more ')}")
             lines.append("")
         for note, number in Counter(row["note"] for row in result.rows if row["note"]).items():
-            lines += [f"{method.name}: {number} images: {note}", ""]
-    if len({tuple(row["name"] for row in result.rows) for result in evaluation.results}) > 1:
+            lines += [f"{method.name}: {number} image{'s' * (number > 1)}: {note}", ""]
+    if not comparable(evaluation.results):
         lines += ["The methods were not evaluated on the same images: their figures do not compare.", ""]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 The bottom layer of the package: it imports nothing of `dense` but the errors, and no torch.
 """
 
-from dense.io.atomic import atomic_path, write_bytes, write_image, write_json, write_text
+from dense.io.atomic import atomic_path, check_folder, write_bytes, write_image, write_json, write_text
 from dense.io.images import (
     IMAGE_SUFFIXES,
     MaskFormError,
@@ -34,6 +34,7 @@ __all__ = [
     "PairListing",
     "Picture",
     "atomic_path",
+    "check_folder",
     "encode_picture",
     "find_pairs",
     "find_splits",

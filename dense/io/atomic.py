@@ -57,6 +57,42 @@ def atomic_path(path: PathLike, *, size: int | None = None) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_folder(path: PathLike) -> None:
+    """Make the folder if it is missing, and try whether files can be written into it: before long work.
+
+    Raises:
+        DenseError: it is, or lies in, a file; it cannot be made; nothing can be written into it.
+    """
+    folder = Path(path)
+    remedy = "choose another folder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise DenseError(f"{folder}: {'is' if there == folder else f'lies in {there},'} a file instead of a "
+                             f"folder; {remedy}") from error
+        remedy = f"check the permissions of {there}, or {remedy}"
+        raise DenseError(f"{folder}: the folder cannot be made ({error.strerror or error}); {remedy}") from error
+    probe = folder / f".{secrets.token_hex(6)}.tmp"
+    try:
+        with open(probe, "xb") as file:
+            file.write(b"0")
+        probe.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+        if error.errno in _FULL:
+            problem, remedy = "the disk is full", f"free some space, or {remedy}"
+        elif error.errno == errno.EROFS:
+            problem = "is on a read-only disk"
+        elif isinstance(error, PermissionError):
+            problem, remedy = "is read-only for you (permission denied)", f"change its permissions, or {remedy}"
+        else:
+            problem = f"cannot be written into ({error.strerror or error})"
+        raise DenseError(f"{folder}: {problem}; {remedy}") from error
+
+
 def write_bytes(path: PathLike, data: bytes | bytearray | memoryview) -> None:
     """Write `data` to `path` as `atomic_path` does. Raises `DenseError`."""
     with atomic_path(path, size=memoryview(data).nbytes) as temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -71,6 +72,29 @@ def test_equal_figures_are_both_best(root):
     assert r"\textbf" not in latex(evaluation(root, "hard", names="MAE"))
 
 
+def test_nothing_is_best_where_the_images_differ(root):
+    (root / "hard" / "p_2.png").unlink()
+    found = evaluation(root, "soft_net", "hard", names="MAE,HCE")
+    assert best(found.results, "MAE") == set() and "**" not in markdown(found)
+    table = [line.split(" & ") for line in latex(found).splitlines() if " & " in line][:3]
+    assert [row[-1].removesuffix(r" \\") for row in table] == ["images", "6", "5"]
+    assert r"\textbf" not in latex(found)
+    (root / "soft_net" / "p_2.png").unlink()
+    assert "images" not in latex(evaluation(root, "soft_net", "hard", names="MAE")).split("%")[0]
+
+
+def test_pictures_of_an_earlier_report_are_removed(root):
+    out = root / "out"
+    write_report(evaluation(root, "soft_net", "hard", names="MAE,maxF"), out, worst=1)
+    (out / "scatter_mine.png").write_bytes(b"kept")
+    assert (out / "scatter_MAE.png").is_file() and (out / "hard" / "worst_MAE.png").is_file()
+    write_report(evaluation(root, "soft_net", "hard", names="maxF"), out, worst=1)
+    assert {p.name for p in out.glob("scatter_*")} == {"scatter_maxF.png", "scatter_mine.png"}
+    assert [p.name for p in (out / "hard").glob("worst_*")] == ["worst_maxF.png"]
+    write_report(evaluation(root, "hard", names="maxF"), out, worst=1)
+    assert {p.name for p in out.glob("scatter_*")} == {"scatter_mine.png"}
+
+
 def test_the_foot_counts_and_lists(root):
     for name in NAMES[2:5]:
         (root / "hard" / f"{name}.png").unlink()
@@ -80,7 +104,17 @@ def test_the_foot_counts_and_lists(root):
     assert "their figures do not compare" in text
     short = foot(evaluation(root, "hard", names="MAE"), examples=1)
     assert "- ... and 2 more without a prediction" in short and "p_4" not in short
-    assert "soft_net: 1 images: empty ground truth: F is 0" in text
+    assert "soft_net: 1 image: empty ground truth: F is 0" in text
+
+
+def test_one_is_no_plural(root):
+    for name in ("x", "y"):
+        shutil.copy(root / "hard" / "p_0.png", root / "hard" / f"{name}.png")
+    found = evaluation(root, "hard", names="MAE")
+    assert "; 2 predictions without a ground truth" in foot(found)
+    assert "- ... and 1 more prediction without a ground truth" in foot(found, examples=1)
+    (root / "hard" / "y.png").unlink()
+    assert "; 1 prediction without a ground truth" in foot(evaluation(root, "hard", names="MAE"))
 
 
 def test_a_method_without_results_stays_in_the_table(root):

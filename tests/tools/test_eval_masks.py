@@ -83,13 +83,16 @@ def test_problems_are_listed_and_the_status_is_1(root):
     (["data"], "one folder only"),
     (["hard", "data", "--metrics", "maxG"], "unknown metrics maxG"),
     (["hard", "data", "--metrics", "MAE", "--worst-by", "HCE"], "--worst-by HCE"),
-    (["hard", "data", "-o", "file/out"], "is, or lies in, a file instead of a folder"),
+    (["hard", "data", "-o", "file/out"], "file/out: lies in file, a file instead of a folder; choose another"),
+    (["hard", "data", "-o", "file"], "file: is a file instead of a folder; choose another"),
+    (["hard", "empty"], "masks directly in empty were looked for too"),
     (["nowhere", "data"], "nowhere: the folder does not exist"),
     (["hard", "data", "--names", "a", "b"], "1 folders of predictions, but the names a, b"),
     (["hard", "data", "--split", "DIS-VD"], "no folders with pictures and masks for DIS-VD"),
 ])
 def test_a_problem_of_the_user_is_one_message(root, capsys, arguments, words):
     (root / "file").write_text("")
+    (root / "empty").mkdir()
     assert main(["eval", *arguments]) == 1
     err = capsys.readouterr().err
     assert words in err and err.count("error: ") == 1 and "Traceback" not in err
@@ -100,6 +103,13 @@ def test_wrong_usage(arguments):
     with pytest.raises(SystemExit) as end:
         main(["eval", "a", "b", *arguments])
     assert end.value.code == 2
+
+
+def test_names_with_spaces_and_commas(root):
+    for number, names in enumerate((["MAE", "IoU"], ["MAE,IoU"], ["MAE,", "IoU"])):
+        assert main(["eval", "hard", "data", "-o", f"out{number}", "--metrics", *names, "--worst-by", *names]) == 0
+    assert files(root / "out0") == files(root / "out1") == files(root / "out2")
+    assert {"hard/worst_MAE.png", "hard/worst_IoU.png"} <= files(root / "out0").keys()
 
 
 def test_skeletons_beside_the_data(root):
