@@ -20,7 +20,7 @@ from dense.engine.runner import build_runner
 from dense.engine.settings import DATALOADERS, Settings, load_config, runner_config
 from dense.engine.test import print_table, test
 from dense.errors import ConfigError, DatasetError
-from dense.io import write_json
+from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
 from dense.registry import DATASETS, MODELS
 
@@ -53,6 +53,7 @@ def train(config: str | Path, settings: Settings | None = None, resume: bool = F
         finished.load_from = None
     begin = f", from {saved[-1].name} on" if finished.resume else ""
     say(f"training {path.stem}: {cfg.train_cfg.max_iters} iterations at most, into {work_dir}{begin}")
+    check_folder(work_dir)
     with run_errors(work_dir):
         runner = build_runner(finished, path)
         runner.train()

@@ -76,6 +76,14 @@ def test_a_relative_data_root_is_missed_here_and_in_the_clone(toy):
     assert str(Path(dense.__file__).parents[1] / "data" / "nowhere") in str(caught.value)
 
 
+@pytest.mark.parametrize("options", [[PLAIN], []])
+def test_a_file_as_work_directory_is_refused(toy, options):
+    (toy.folder / "notes.md").write_text("mine")
+    with pytest.raises(DenseError, match=r"notes\.md.*choose another folder"):
+        train(toy.config, Settings(work_dir=str(toy.folder / "notes.md"), options=options))
+    assert (toy.folder / "notes.md").read_text() == "mine"
+
+
 def test_a_batch_of_one_at_a_tiny_size_says_what_to_change(toy):
     with pytest.raises(ConfigError, match="larger --size or --batch-size"):
         train(toy.config, Settings(work_dir=str(toy.folder / "run"), batch_size=1, options=[PLAIN]))
