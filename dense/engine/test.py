@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -15,10 +16,14 @@ from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
 from dense.errors import ConfigError
 from dense.evaluation.baselines import grabcut
+from dense.evaluation.folder import Settings as FolderSettings
+from dense.evaluation.folder import evaluate_methods
+from dense.evaluation.listing import Method, method_key
 from dense.evaluation.measures import MEASURES, evaluate_pair, resolve, summarise
 from dense.evaluation.metrics import KNOWN
+from dense.evaluation.report import write_report
 from dense.evaluation.skeletons import SkeletonCache, skeleton_folder
-from dense.io import read_image, read_mask, write_json, write_text
+from dense.io import check_folder, read_image, read_mask, write_json, write_text
 from dense.registry import DATASETS
 
 BASELINES = {"untrained": "untrained", "grabcut": "GrabCut"}  # and the names of their rows
@@ -28,13 +33,14 @@ ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataload
 
 def test(config: str | Path, weights: str | Path | None, settings: Settings | None = None,
          splits: Sequence[str] = (), baselines: Sequence[str] = (), masks: bool = False,
-         metrics: str | Sequence[str] | None = None) -> dict[str, dict]:
-    """Figures by row name: ``trained`` (or each split), then the baselines.
+         metrics: str | Sequence[str] | None = None, report: bool = False) -> dict[str, dict]:
+    """Figures by row name: ``trained`` (or each split), then the baselines (``GrabCut``, or ``GrabCut, SPLIT``).
 
     weights: a file, or None for the initial network. splits: of the config's data set (``DIS-VD`` ...), each a
-    row of its own; by default the config's test split. baselines: 'untrained', 'grabcut'. masks: write every
-    predicted alpha. metrics: names of measures in place of the config's. Writes ``test.json``, ``test.md`` and
-    ``test.csv`` into the work directory.
+    row of its own; by default the config's test split. baselines: 'untrained', 'grabcut', on the same splits.
+    masks: write every predicted alpha. metrics: names of measures in place of the config's. report: measure the
+    written masks too and leave tables, curves and worst cases in ``report/`` (starts processes, as
+    ``evaluate_folders`` does). Writes ``test.json``, ``test.md`` and ``test.csv`` into the work directory.
     """
     if unknown := set(baselines) - set(BASELINES):
         raise ConfigError(f"unknown baselines {', '.join(sorted(unknown))}; known: {', '.join(BASELINES)}")
@@ -45,18 +51,39 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     if metrics is not None:
         cfg.test_evaluator["names"] = resolve(metrics)
     work_dir = Path(cfg.work_dir)
-    rows = {}
-    for split in splits or (None,):
-        say(f"testing {weights} on {split or 'the test split'} of {cfg.get('data_root')}")
-        rows[split or "trained"] = _run(cfg, path, weights, split, work_dir / (split or ""), masks)
-    if "untrained" in baselines:
-        rows[BASELINES["untrained"]] = _run(cfg, path, None, None, work_dir / "untrained", False)
-    if "grabcut" in baselines and is_main_process():
-        rows[BASELINES["grabcut"]] = _grabcut(cfg, path)
     if is_main_process():
-        write_json(work_dir / "test.json", {"config": str(path), "weights": str(weights), "figures": rows})
-        write_text(work_dir / "test.md", markdown_table(rows))
+        check_folder(work_dir)
+    parts = {split: work_dir / (split or "") for split in dict.fromkeys(splits or (None,))}
+    datasets = {split: _dataset(cfg, path, split) for split in parts} if splits or report else {}
+    rows = {}
+    for split, folder in parts.items():
+        say(f"testing {weights} on {split or 'the test split'} of {cfg.get('data_root')}")
+        rows[split or "trained"] = _run(cfg, path, weights, split, folder, masks or report)
+    if "untrained" in baselines:
+        for split, folder in parts.items():
+            rows[_row("untrained", split)] = _run(cfg, path, None, split, folder / "untrained", False)
+    if not is_main_process():
+        return rows
+    if "grabcut" in baselines:
+        for split in parts:
+            rows[_row("grabcut", split)] = _grabcut(cfg, datasets.get(split) or _dataset(cfg, path, split))
+    write_json(work_dir / "test.json", {"config": str(path), "weights": str(weights), "figures": rows})
+    write_text(work_dir / "test.md", markdown_table(rows))
+    for split, folder in parts.items() if report else ():
+        names = [name for name in rows[split or "trained"] if name in MEASURES]
+        _report(cfg, path.stem, datasets[split], names, folder)
     return rows
+
+
+def _row(baseline: str, split: str | None) -> str:
+    return f"{BASELINES[baseline]}, {split}" if split else BASELINES[baseline]
+
+
+def _dataset(cfg: Config, origin: Path, split: str | None) -> Any:
+    """The data set of a split, for its files alone."""
+    dataset = dict(runner_config(cfg).test_dataloader.dataset, pipeline=[])
+    with config_errors(origin):
+        return DATASETS.build(dataset | ({"split": split} if split else {}))
 
 
 def _run(cfg: Config, origin: Path, weights: str | Path | None, split: str | None, folder: Path,
@@ -73,28 +100,42 @@ def _run(cfg: Config, origin: Path, weights: str | Path | None, split: str | Non
     finished.test_evaluator["table"] = str(folder / "test.csv")
     finished.visualizer = None
     finished.default_hooks = dict(checkpoint=None, logger=None)
-    finished.custom_hooks = [h for h in finished.get("custom_hooks") or []
-                             if type_name(h) in ("Progress", "ResultPictures")]
-    for hook in finished.custom_hooks:
+    hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", "ResultPictures")]
+    if masks and "ResultPictures" not in map(type_name, hooks):
+        hooks.append(dict(type="ResultPictures", count=0))
+    for hook in hooks:
         if type_name(hook) == "ResultPictures":
             hook["masks"] = masks
+    finished.custom_hooks = hooks
     with run_errors(folder):
         return build_runner(finished, origin).test()
 
 
-def _grabcut(cfg: Config, origin: Path) -> dict:
-    """GrabCut's figures on the test split, from a rectangle just inside the frame."""
-    finished = runner_config(cfg)
-    with config_errors(origin):
-        dataset = DATASETS.build(dict(finished.test_dataloader.dataset, pipeline=[]))
-    names = resolve(finished.test_evaluator.get("names", KNOWN))
-    skeletons = SkeletonCache(skeleton_folder(finished.test_evaluator.get("cache")))
+def _grabcut(cfg: Config, dataset: Any) -> dict:
+    """GrabCut's figures on a data set, from a rectangle just inside the frame."""
+    evaluator = runner_config(cfg).test_evaluator
+    names = resolve(evaluator.get("names", KNOWN))
+    skeletons = SkeletonCache(skeleton_folder(evaluator.get("cache")))
     rows = []
     for number, pair in enumerate(dataset.pairs, start=1):
         rows.append(evaluate_pair(grabcut(read_image(pair.image)), read_mask(pair.mask), names, skeletons))
         if number % 10 == 0 or number == len(dataset.pairs):
             say(f"GrabCut {number}/{len(dataset.pairs)}")
     return summarise(rows, names)
+
+
+def _report(cfg: Config, name: str, dataset: Any, names: Sequence[str], folder: Path) -> None:
+    """What ``dense eval`` leaves, of the masks in ``folder/masks``, in ``folder/report``."""
+    pairs = getattr(dataset, "pairs", ())
+    if not pairs or not names or len({pair.name for pair in pairs}) < len(pairs):
+        say(f"no report in {folder}: it needs pictures of different names and measures that dense knows")
+        return
+    masks = {pair.name: (folder / "masks" / f"{pair.name}.png", pair.mask) for pair in pairs}
+    skeletons = skeleton_folder(runner_config(cfg).test_evaluator.get("cache"))
+    evaluation = evaluate_methods(
+        [Method(name, method_key(name), folder / "masks", masks)], FolderSettings(tuple(names), skeletons=skeletons),
+        pairs[0].mask.parent, {pair.name: pair.image for pair in pairs})
+    write_report(evaluation, folder / "report")
 
 
 def markdown_table(rows: dict[str, dict]) -> str:
@@ -108,10 +149,20 @@ def markdown_table(rows: dict[str, dict]) -> str:
 
 
 def print_table(rows: dict[str, dict]) -> None:
-    """The table on the terminal, and by how much the first row beats the baselines."""
+    """The table on the terminal, and by how much each tested row beats the baselines on the same split."""
     print(markdown_table(rows), end="")
-    (first, own), *others = rows.items()
-    for name, figures in others:
-        if name in BASELINES.values():
-            gains = (f"{metric} {own[metric] - figures[metric]:+.3f}" for metric in own if metric != "HCE")
-            print(f"{first} against {name}: {', '.join(gains)}")
+    for name, figures in rows.items():
+        baseline, _, split = name.partition(", ")
+        first = split or "trained"
+        if baseline in BASELINES.values() and first in rows:
+            margins = (_margin(metric, value, figures[metric]) for metric, value in rows[first].items())
+            print(f"{first} against {name}: {', '.join(margins)}")
+
+
+def _margin(name: str, own: float, other: float) -> str:
+    """``MAE better by 0.012``: in the measure's direction and digits."""
+    if name not in MEASURES:
+        return f"{name} {own - other:+.3f}"
+    measure = MEASURES[name]
+    gain = round((own - other) * (1 if measure.higher else -1), measure.digits)
+    return f"{name} {'better' if gain > 0 else 'worse'} by {abs(gain):.{measure.digits}f}" if gain else f"{name} equal"

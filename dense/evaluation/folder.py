@@ -1,6 +1,6 @@
 """Folders of predictions against a folder of ground truths: every image once, over the cores, resumable."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,11 +80,14 @@ class Result:
 
 @dataclass
 class Evaluation:
-    """What :func:`evaluate_folders` found; ``reused`` results of the total are those of an earlier run."""
+    """What :func:`evaluate_folders` found; ``reused`` results of the total are those of an earlier run.
+
+    pictures: the folder of the pictures, or the files by name.
+    """
 
     settings: Settings
     truths: Path
-    pictures: Path | None
+    pictures: Path | Mapping[str, Path] | None
     results: list[Result]
     reused: int
     total: int
@@ -130,6 +133,24 @@ def evaluate_folders(
     truth_folder, pictures = truth_folders(Path(truths), split)
     methods = list_methods([Path(folder) for folder in folders], truth_folder, labels)
     settings = Settings(resolve(names), stretched, resize, skeleton_folder(skeletons, truth_folder))
+    return evaluate_methods(methods, settings, truth_folder, pictures, jobs, journal)
+
+
+def evaluate_methods(
+    methods: Sequence[Method], settings: Settings, truths: Path, pictures: Path | Mapping[str, Path] | None = None,
+    jobs: int | None = None, journal: Path | None = None,
+) -> Evaluation:
+    """``evaluate_folders`` where it is known already which prediction belongs to which ground truth.
+
+    Args:
+        methods: with their pairs.
+        settings: what is measured.
+        truths: the folder of the ground truths.
+        pictures: their folder, or the files by name; None for none.
+        jobs, journal: see ``evaluate_folders``.
+
+    Raises DenseError as ``evaluate_folders``.
+    """
     items = _items(methods)
     total = sum(len(item.preds) for item in items)
     book = Journal(journal)
@@ -154,7 +175,7 @@ def evaluate_folders(
                     if (number, name) in keys)
     finally:
         book.close()
-    return Evaluation(settings, truth_folder, pictures, results, reused, total)
+    return Evaluation(settings, truths, pictures, results, reused, total)
 
 
 def read_pair(pred: Path, gt: Path, resize: bool = False) -> tuple[np.ndarray, np.ndarray]:

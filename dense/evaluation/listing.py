@@ -53,6 +53,11 @@ class Method:
     problems: list[Problem] = field(default_factory=list)
 
 
+def method_key(name: str) -> str:
+    """A method's name as the name of a folder."""
+    return re.sub(r"[^\w.+ -]+", "_", name).strip(". ") or "method"
+
+
 def truth_folders(root: Path, split: str | None = None) -> tuple[Path, Path | None]:
     """The folder of the ground truths, and that of their pictures if it can be told.
 
@@ -98,7 +103,7 @@ def list_methods(folders: Sequence[Path], truths: Path, names: Sequence[str] | N
                           "give a name of its own to each")
     methods, keys = [], set()
     for name, folder in zip(names, folders, strict=True):
-        base = key = re.sub(r"[^\w.+ -]+", "_", name).strip(". ") or "method"
+        base = key = method_key(name)
         number = 1
         while key.lower() in keys:
             number += 1

@@ -1,6 +1,6 @@
 """What an evaluation of folders leaves behind: tables, curves, scatter plots, worst cases."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,9 @@ def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by:
         wanted = name in names and name != "maxF_image"  # of single images the same as maxF
         if not (wanted and draw_scatter(results, name, path)):
             path.unlink(missing_ok=True)
-    pictures = {path.stem: path for path in list_images(evaluation.pictures)} if evaluation.pictures else {}
+    pictures = evaluation.pictures or {}
+    if isinstance(pictures, Path):
+        pictures = {path.stem: path for path in list_images(pictures)}
     for result in results:
         if not result.rows:
             continue
@@ -62,7 +64,7 @@ def write_report(evaluation: Evaluation, folder: Path, worst: int = 6, worst_by:
 
 
 def worst_sheet(
-    evaluation: Evaluation, result: Result, name: str, count: int, pictures: dict[str, Path]
+    evaluation: Evaluation, result: Result, name: str, count: int, pictures: Mapping[str, Path]
 ) -> np.ndarray | None:
     """The ``count`` worst images of a method by a measure, with their corrections; ``pictures`` by name.
 
