@@ -12,8 +12,10 @@ train: setup
 
 # Training has a process of its own: after all the runtimes of the other tests it was seen to crash.
 test: setup-all
-	$(PY) -m pytest $(PYTEST_ARGS) tests/engine
-	$(PY) -m pytest $(PYTEST_ARGS) --ignore=tests/engine tests
+	@status=0; \
+	$(PY) -m pytest $(PYTEST_ARGS) tests/engine || status=1; \
+	$(PY) -m pytest $(PYTEST_ARGS) --ignore=tests/engine tests || status=1; \
+	exit $$status
 
 lint: setup-all
 	$(PY) -m ruff check .
