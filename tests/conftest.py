@@ -1,8 +1,11 @@
 """Shared by all tests: few threads, and reference values computed by the original networks."""
 import functools
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+# a background job of a shell ignores Ctrl-C, and so would the processes that the tests interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from reference import load_reference
