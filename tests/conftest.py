@@ -4,11 +4,12 @@ import os
 import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
-# a background job of a shell ignores Ctrl-C, and so would the processes that the tests interrupt
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from reference import load_reference
+
+# a background job of a shell ignores Ctrl-C, and so would the processes that the tests interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
