@@ -226,6 +226,7 @@ def _forward(bundle: Bundle, session: Session) -> Callable[[np.ndarray], np.ndar
 def _metrics(alpha: np.ndarray, mask: np.ndarray) -> dict:
     from dense.evaluation import iou, mae, precision_recall
 
+    alpha = np.nan_to_num(alpha, nan=0.0, posinf=1.0, neginf=0.0)  # the difference says that it was not finite
     levels = np.rint(alpha * 255).astype(np.uint8)
     return {"counts": precision_recall(levels, mask), "MAE": mae(alpha, mask), "IoU": iou(levels, mask)}
 

@@ -48,6 +48,10 @@ class Inferencer:
         for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: must be at least 1")
+        if device is not None:
+            device = f"cuda:{device}" if type(device) is int else str(device)  # a torch.device too
+            if not device:
+                raise ConfigError("device '' is none. Remedy: cpu, cuda, cuda:1, mps, or leave it out")
         is_path = isinstance(name_or_bundle, str | Path)
         if is_path and _means_bundle(name_or_bundle, weights):
             if weights is not None:

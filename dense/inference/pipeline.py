@@ -170,6 +170,8 @@ class Pipeline:
         begin = time.perf_counter()
         try:
             alpha = work.output[0] if work.plan.tiles else self.task.decode(work.output[0], work.plan.shape)
+            if not np.isfinite(alpha).all():
+                raise DenseError("the network's output is not finite (NaN or infinity); dense verify names the layer")
             seconds = work.seconds + time.perf_counter() - begin
             picture = work.picture
             result = CutoutResult(picture.pixels, work.item.name, seconds, picture.metadata, alpha=alpha)

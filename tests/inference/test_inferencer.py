@@ -285,3 +285,19 @@ def test_a_bundle_needs_neither_torch_nor_mmengine(bundle, tmp_path):
     assert done.stdout.splitlines() == ["(70, 100) 0 []", "1"], done.stderr
     assert (tmp_path / "out/0.png").is_file()
     assert "needs PyTorch and mmengine" in done.stderr and "or run a bundle" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["global", "tiled"])
+def test_output_that_is_not_finite_is_a_failure_and_no_picture(bundle, monkeypatch, mode):
+    model = Inferencer(bundle, backend="onnxruntime", mode=mode)
+    run = type(model.session).run
+    monkeypatch.setattr(type(model.session), "run", lambda self, inputs: {
+        name: value * np.nan for name, value in run(self, inputs).items()})
+    with pytest.raises(ImageError, match="not finite"):
+        model(disc())
+
+
+@pytest.mark.parametrize("device", [0, ""])
+def test_a_device_that_is_not_there_is_never_the_cpu_in_its_place(bundle, device):
+    with pytest.raises(ConfigError, match="device"):
+        Inferencer(bundle, backend="onnxruntime", device=device)
