@@ -29,7 +29,7 @@ def scaled(channels: int, width: float) -> int:
     Below 8 channels the CPU's dilated convolutions fall back to a path more than ten times slower.
     """
     if not isinstance(width, int | float) or not width > 0:
-        raise ConfigError(f"width={width!r} is no positive number; 1 is the published network, 0.25 a small one")
+        raise ConfigError(f"ISNet: width={width!r} is no positive number; 1 is the published network, 0.25 a small one")
     return channels if width == 1 else max(8, 8 * round(channels * width / 8))
 
 
