@@ -13,7 +13,7 @@ def run(args: Namespace) -> int:
     from dense.weights.shipped import list_shipped
 
     for name, summary in list_models().items():
-        print(f"{name:24} {summary}")
+        print(f"{name:30} {summary}")
     for name, path in list_shipped().items():
-        print(f"{name:24} shipped weights, {path.stat().st_size / 2**20:.1f} MiB")
+        print(f"{name:30} shipped weights, {path.stat().st_size / 2**20:.1f} MiB")
     return 0

@@ -117,6 +117,8 @@ def load_network_weights(network: nn.Module, source: Mapping | Weights | str | P
             raise WeightsError("the weights hold no state dict (keys -> tensors). Remedy: give model.state_dict()")
     own = network.state_dict()
     state = network_keys(state, own)
+    if hasattr(network, "read_state"):  # other layouts of this network
+        state = network.read_state(state)
     problems = []
     if missing := [k for k in own if k not in state]:
         problems.append(f"{len(missing)} missing: {_some(missing)}")
