@@ -42,7 +42,7 @@ TRANSFORMS = _child("transform", _root.TRANSFORMS, "dense.datasets.transforms")
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS, "dense.datasets.sampler")
 FUNCTIONS = _child("function", _root.FUNCTIONS)
 
-METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics")
+METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics", "dense.evaluation.semantic_metrics")
 EVALUATOR = _child("evaluator", _root.EVALUATOR)
 
 RUNNERS = _child("runner", _root.RUNNERS, "dense.engine.runner")
