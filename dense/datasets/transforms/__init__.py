@@ -8,5 +8,7 @@ from dense.datasets.transforms.cutout import (
     RandomPhotometric,
     RandomRotate,
 )
+from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
 
-__all__ = ["CopyPaste", "LoadPair", "PackCutout", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate"]
+__all__ = ["CopyPaste", "LoadPair", "LoadSemantic", "PackCutout", "PackSemantic", "RandomCrop", "RandomFlip",
+           "RandomPhotometric", "RandomRotate", "RandomScaleCrop"]
