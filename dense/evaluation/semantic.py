@@ -5,7 +5,7 @@ bands of all images (Cheng et al., CVPR 2021, see ``boundary``).
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -91,18 +91,27 @@ def summarise_semantic(counts: SemanticCounts | Sequence[SemanticCounts], names:
     return means | {"aAcc": float(right.sum() / total) if total else 0.0} | each
 
 
-def majority_counts(truths: Sequence[np.ndarray], classes: int, ignore_index: int = 255,
-                    majority: int | None = None) -> SemanticCounts:
-    """Counts of a predictor that gives every pixel the same class: the baseline that a network must beat.
+def class_table(figures: Mapping[str, float], names: Sequence[str]) -> str:
+    """Markdown: the figures of each class, and their means; '-' where a class has none."""
+    measures = [m for m in ("IoU", "BIoU", "Acc") if f"m{m}" in figures]
+    rows = [[name, *(figures.get(f"{m}.{name}") for m in measures)] for name in names]
+    rows.append(["mean", *(figures[f"m{m}"] for m in measures)])
+    lines = ["| class | " + " | ".join(measures) + " |", "|---|" + "---:|" * len(measures)]
+    for name, *values in rows:
+        lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{v:.3f}" for v in values) + " |")
+    return "\n".join(lines) + "\n"
 
-    majority: that class; None takes the most frequent one of ``truths``, which flatters the baseline a little where
-    they are not the training set's.
-    """
-    if majority is None:
-        totals = sum(np.bincount(t[t != ignore_index].astype(np.int64), minlength=classes) for t in truths)
-        majority = int(np.argmax(totals))
+
+def majority_counts(truths: Iterable[np.ndarray], majority: int, classes: int, ignore_index: int = 255,
+                    boundary: bool = True) -> SemanticCounts:
+    """Counts of a predictor that gives every pixel the class ``majority``: the baseline that a network must beat."""
     return reduce(SemanticCounts.__add__, (
-        count_semantic(np.full(t.shape, majority, np.int64), t, classes, ignore_index) for t in truths))
+        count_semantic(np.full(t.shape, majority, np.int64), t, classes, ignore_index, boundary) for t in truths))
+
+
+def most_frequent(truths: Iterable[np.ndarray], classes: int, ignore_index: int = 255) -> int:
+    """The class with the most pixels."""
+    return int(np.argmax(sum(np.bincount(t[t != ignore_index].astype(np.int64), minlength=classes) for t in truths)))
 
 
 def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Label pictures: the class of every pixel as its value, its palette index or its colour."""
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import numpy as np
 
 from dense.errors import ImageError
@@ -114,3 +117,17 @@ def _strange(name: str, shown: dict[str, int], classes: ClassList, example: str,
 
 def _dtype(classes: ClassList, ignore_index: int) -> type:
     return np.uint8 if len(classes.ids) <= 256 and ignore_index <= 255 else np.uint16
+
+
+def label_png(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
+    """A PNG whose values are ``labels`` (H, W): 8-bit with the colours of ``palette``, 16-bit grey above 255."""
+    from PIL import Image
+
+    if labels.max(initial=0) > 255:
+        image = Image.fromarray(labels.astype(np.uint16))
+    else:
+        image = Image.fromarray(labels.astype(np.uint8))
+        image.putpalette([v for colour in palette for v in colour])
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()

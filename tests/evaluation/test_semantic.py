@@ -1,4 +1,6 @@
 """Measures of semantic segmentation against mmseg's own, and against their definitions."""
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from mmengine.structures import BaseDataElement, PixelData
 
 from dense.errors import DatasetError
 from dense.evaluation import boundary_iou, count_semantic, draw_confusion, summarise_semantic
-from dense.evaluation.semantic import SemanticCounts, majority_counts
+from dense.evaluation.semantic import SemanticCounts, class_table, majority_counts, most_frequent
 from dense.io import read_image
 from dense.registry import METRICS
 
@@ -87,7 +89,8 @@ def test_boundary_iou_of_one_image_is_that_of_each_classs_mask():
 
 def test_the_majority_is_a_baseline():
     truths = [np.array([[0, 0, 1, 255]]), np.array([[1, 1, 0, 1]])]
-    figures = summarise_semantic(majority_counts(truths, 2), ("a", "b"))
+    assert most_frequent(truths, 2) == 1
+    figures = summarise_semantic(majority_counts(truths, most_frequent(truths, 2), 2), ("a", "b"))
     assert figures["aAcc"] == pytest.approx(4 / 7) and figures["IoU.a"] == 0
     assert figures["mIoU"] == pytest.approx(4 / 7 / 2)
 
@@ -115,10 +118,20 @@ def test_the_metric_names_the_file_and_what_never_occurs(caplog, tmp_path):
     metric.dataset_meta = None
     with pytest.raises(DatasetError, match="names no classes"):
         metric.process(None, [sample(np.array([[0]]), np.array([[0]])).to_dict()])
-    file = tmp_path / "confusion.png"
-    evaluate(METRICS.build(dict(type="SemanticMetrics", picture=file)), [random_maps(0)])
+    file, table = tmp_path / "confusion.png", tmp_path / "figures.csv"
+    evaluate(METRICS.build(dict(type="SemanticMetrics", picture=file, table=table)), [random_maps(0), random_maps(1)])
     assert "no pixel of the evaluated pictures is cat" in caplog.text
     assert read_image(file).shape[2] == 3
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert len(rows) == 2
+    expected = summarise_semantic(count_semantic(*random_maps(1), 6), NAMES)
+    assert float(rows[1]["mIoU"]) == expected["mIoU"] and float(rows[1]["BIoU.sky"]) == expected["BIoU.sky"]
+
+
+def test_the_table_of_classes():
+    text = class_table(summarise_semantic(count_semantic(np.array([[0, 1]]), np.array([[0, 0]]), 3), "abc"), "abc")
+    assert text.splitlines()[2:] == ["| a | 0.500 | 0.500 | 0.500 |", "| b | 0.000 | 0.000 | - |", "| c | - | - | - |",
+                                     "| mean | 0.250 | 0.250 | 0.500 |"]
 
 
 def test_the_picture_shows_shares_of_rows():

@@ -8,7 +8,7 @@ from PIL import Image
 from dense.errors import DatasetError, ImageError
 from dense.io.classes import ClassList, find_class_file, read_classes
 from dense.io.images import MaskFormError
-from dense.io.labels import LabelValueError, read_labels
+from dense.io.labels import LabelValueError, label_png, read_labels
 
 CLASSES = ClassList(("sky", "road", "car"), (0, 7, 11), ((70, 130, 180), (128, 64, 128), (0, 0, 142)),
                     (255, 9), ((0, 0, 0),), "classes.txt")
@@ -172,3 +172,12 @@ def test_damaged_files(tmp_path):
         read_labels(tmp_path / "none.png", CLASSES)
     with pytest.raises(ImageError, match="limit"):
         read_labels(save(tmp_path / "big.png", VALUES), CLASSES, max_pixels=3)
+
+
+def test_written_labels_come_back_and_are_coloured(tmp_path):
+    (tmp_path / "l.png").write_bytes(label_png(VALUES, [(9, 9, 9)] * 7 + [(1, 2, 3)]))
+    assert np.array_equal(read_labels(tmp_path / "l.png", CLASSES), INDICES)
+    assert np.asarray(Image.open(tmp_path / "l.png").convert("RGB"))[0, 1].tolist() == [1, 2, 3]
+    many = ClassList(tuple(f"c{i}" for i in range(400)), tuple(range(400)), ignored=())
+    values = np.array([[0, 399]], np.uint16)
+    assert read_labels(label_png(values, ()), many, ignore_index=65535, name="x").tolist() == [[0, 399]]

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,9 +128,9 @@ def _one(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
-def fetch(root: Path) -> None:
-    """Fetch every source into root/NAME/ (skips what is there; needs npm, pip, apt-get and dpkg-deb)."""
-    for name in (*_NPM, *_PIP, *_DEB, "python"):
+def fetch(root: Path, names: Sequence[str] = (*_NPM, *_PIP, *_DEB, "python")) -> None:
+    """Fetch sources into root/NAME/ (skips what is there; all of them need npm, pip, apt-get and dpkg-deb)."""
+    for name in names:
         folder = root / name
         if (folder / ".done").exists():
             continue

@@ -3,7 +3,9 @@ from dense.engine.hooks.checkpoint import SaveCheckpoint
 from dense.engine.hooks.curves import Curves
 from dense.engine.hooks.pictures import ResultPictures
 from dense.engine.hooks.progress import Progress
+from dense.engine.hooks.semantic_pictures import SemanticPictures
 from dense.engine.hooks.size import GrowingSize
 from dense.engine.hooks.stopping import EarlyStopping, TimeBudget
 
-__all__ = ["Curves", "EarlyStopping", "GrowingSize", "Progress", "ResultPictures", "SaveCheckpoint", "TimeBudget"]
+__all__ = ["Curves", "EarlyStopping", "GrowingSize", "Progress", "ResultPictures", "SaveCheckpoint",
+           "SemanticPictures", "TimeBudget"]
