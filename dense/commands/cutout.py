@@ -4,7 +4,9 @@
     dense cutout photos -o out --recursive                   a folder, its structure kept
     dense cutout "photos/*.jpg" -o out --background white    a pattern, over white
     dense cutout @names.txt -o out --mask --skip-existing    a list; go on where it ended
-    dense cutout clip.mp4 -o frames                          the frames of a video
+    dense cutout clip.mp4                                    clip-cutout.webm: a video with transparency, sound kept
+    dense cutout clip.mp4 -o green.mp4 --background green    over green; -o out.mov: ProRes 4444
+    dense cutout clip.mp4 -o frames                          single frames
     dense cutout inbox -o out --watch                        what comes into a folder, until Ctrl-C
     dense cutout - -o - < photo.jpg > cutout.png             standard input and output
 
@@ -18,14 +20,16 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 HELP = "cut the subject out of pictures"
 DEFAULT_MODEL = "isnet@cutouts"
-SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tiff"}
+SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tiff", "webm": ".webm", "mov": ".mov", "mp4": ".mp4",
+            "mkv": ".mkv"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT",
                         help="picture, folder, pattern, @list, video, or - for standard input")
-    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture also a file, or - for standard "
-                        "output (default: NAME-cutout.png beside a file, FOLDER-cutout for a folder)")
+    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture or video also a file, or - for "
+                        "standard output (default: NAME-cutout.png beside a picture, NAME-cutout.webm beside a video, "
+                        "FOLDER-cutout for a folder)")
     parser.add_argument("--model", help=f"name or config (default {DEFAULT_MODEL})")
     parser.add_argument("-w", "--weights", metavar="FILE", help="weights of the model: .safetensors, .pth or .onnx")
     parser.add_argument("--bundle", metavar="FOLDER", help="a bundle from dense export in place of a model")
@@ -37,10 +41,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("global", "whole", "tiled"), default="global",
                         help="global: stretched to the network's size; whole: at its own resolution; tiled: global, "
                         "then tiles where it is unsure")
-    parser.add_argument("--background", default="none", metavar="none|white|#rrggbb|FILE|blur",
+    parser.add_argument("--background", default="none", metavar="none|white|green|#rrggbb|FILE|blur",
                         help="what is put behind the subject (default: nothing, transparent)")
     parser.add_argument("--mask", action="store_true", help="write the alpha as a grey picture in place of the cut-out")
-    parser.add_argument("--format", choices=tuple(SUFFIXES), help="default png, or by the suffix of OUT")
+    parser.add_argument("--format", choices=tuple(SUFFIXES), help="default png, or by the suffix of OUT; of a video webm, mov, "
+                        "mp4 (needs a background or --mask), mkv, or png ... for its frames")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
     existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
@@ -92,18 +97,19 @@ def run(args: Namespace) -> int:
     done, failures, outcomes = 0, [], []
     works = inferencer.run(job.items, job.write)
     try:
-        with meter:
+        with meter, job.sink:
             for work in works:
                 if work.failure:
                     failures.append(work.failure)
-                else:
+                job.sink.add(work)
+                if not work.failure:
                     done += 1
                     outcomes = outcomes or [work.outcome]
                 meter.step(done + len(failures), f"{len(failures)} failed" if failures else "")
     except KeyboardInterrupt:
         works.close()
         if not args.watch:
-            print(f"interrupted: {done} done, all whole; --skip-existing goes on", file=sys.stderr)
+            print(f"interrupted: {done}{job.sink.unit} done, {job.sink.interrupted}", file=sys.stderr)
             return 130
     finally:
         works.close()
@@ -126,9 +132,12 @@ def _open(args: Namespace):
 def _report(done: int, job, outcomes: list, failures: list) -> int:
     import sys
 
+    from dense.inference.pipeline import Failure
+
     skipped = f", {job.skipped} were there already" if job.skipped else ""
     where = f": {outcomes[0]}" if done == 1 else f" into {job.place}" if done else ""
-    print(f"{done} done{where}{skipped}", file=sys.stderr)
+    print(f"{done}{job.sink.unit} done{where}{skipped}", file=sys.stderr)
+    failures += [Failure(*failure) for failure in job.sink.failures]
     if failures:
         print(f"{len(failures)} not done:", file=sys.stderr)
         for failure in failures:

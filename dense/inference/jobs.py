@@ -5,22 +5,24 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.background import background_of
 from dense.inference.results import CutoutResult
-from dense.inference.sinks import CutoutWriter, Names, check_folder, check_targets, without_results
+from dense.inference.sinks import CutoutWriter, FrameSink, Names, check_folder, check_targets, without_results
 from dense.inference.sources import IDLE, Item, Source, find_source, watch
 from dense.inference.video import is_video
+from dense.inference.video_jobs import means_videos, plan_videos, prepare_with
+from dense.inference.video_out import CODECS
 from dense.io.picture import FORMATS, format_of
 
 
 @dataclass
 class Job:
     """items: to be done; write: for ``Inferencer.run``; total: their number where known; place: for people; skipped:
-    results that were there; notes: what a person should know beforehand."""
+    results that were there; notes: what a person should know beforehand; sink: takes works in order."""
 
     items: Iterable
     write: Callable[[CutoutResult, Item], object]
@@ -28,6 +30,7 @@ class Job:
     place: str
     skipped: int
     notes: list[str]
+    sink: FrameSink = field(default_factory=FrameSink)
 
 
 def plan_job(inputs: Sequence[str], output: str | None = None, suffix: str | None = None, mask: bool = False,
@@ -39,8 +42,14 @@ def plan_job(inputs: Sequence[str], output: str | None = None, suffix: str | Non
     replace inputs, results that are there already without a word on what to do with them.
     """
     writer = CutoutWriter(background_of(background), mask)
+    if watched and suffix in CODECS:
+        raise ConfigError(f"--watch takes pictures, not videos; leave out --format {suffix[1:]}")
     if watched:
         return _watched(inputs, output, suffix or ".png", writer, recursive, idle)
+    if means_videos(inputs, output, suffix):
+        plan = plan_videos(inputs, output, suffix, writer.background is None and not mask, skip_existing,
+                           overwrite)
+        return Job(plan.items, prepare_with(writer.picture), plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
     folder = Path(output) if output and output != "-" else None
     to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in FORMATS
     if to_file or output == "-":

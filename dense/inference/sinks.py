@@ -10,6 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
 
 from dense.errors import DenseError
 from dense.inference.background import Background
@@ -110,6 +114,28 @@ def check_folder(folder: Path) -> None:
                          "permissions or choose another") from None
 
 
+class FrameSink:
+    """Takes finished works in order, in the caller's thread; this one has nothing to do, each work wrote its file.
+
+    A context: what was begun is finished where it ends, and let go of after an exception.
+    unit: of what is counted, for people. interrupted: what Ctrl-C leaves. failures: (name, reason) of what was not done
+    beside works that failed.
+    """
+
+    unit = ""
+    interrupted = "all whole; --skip-existing goes on"
+    failures: Sequence[tuple[str, str]] = ()
+
+    def add(self, work: Any) -> None:
+        """Take the next work."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class CutoutWriter:
     """Writes a cut-out, over a background, or only its mask, into a file or to standard output."""
@@ -121,11 +147,14 @@ class CutoutWriter:
         """See ``CutoutResult.save``."""
         return result.save(path, self.background, self.mask)
 
+    def picture(self, result: CutoutResult) -> np.ndarray:
+        """What is written: uint8 alpha (H, W), RGB (H, W, 3) over the background, or RGBA (H, W, 4)."""
+        return result.alpha_uint8() if self.mask else \
+            result.rgba() if self.background is None else result.over(self.background)
+
     def write_stdout(self, result: CutoutResult, suffix: str) -> None:
         """The file's content to standard output, whole or not at all."""
-        array = result.alpha_uint8() if self.mask else \
-            result.rgba() if self.background is None else result.over(self.background)
-        data = encode_picture(array, format_of(f"picture{suffix}"), result.metadata, name="standard output")
+        data = encode_picture(self.picture(result), format_of(f"picture{suffix}"), result.metadata, name="standard output")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
