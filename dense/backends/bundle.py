@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from dense.errors import BundleError
-from dense.tasks import CutoutTask, task_from_dict
+from dense.tasks import Task, task_from_dict
 
 FORMAT, VERSION = "dense-bundle", 1
 DESCRIPTION = "bundle.json"
@@ -47,7 +47,7 @@ class Bundle:
 
     folder: Path
     name: str
-    task: CutoutTask
+    task: Task
     model: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
