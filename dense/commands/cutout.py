@@ -44,8 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--background", default="none", metavar="none|white|green|#rrggbb|FILE|blur",
                         help="what is put behind the subject (default: nothing, transparent)")
     parser.add_argument("--mask", action="store_true", help="write the alpha as a grey picture in place of the cut-out")
-    parser.add_argument("--format", choices=tuple(SUFFIXES), help="default png, or by the suffix of OUT; of a video webm, mov, "
-                        "mp4 (needs a background or --mask), mkv, or png ... for its frames")
+    parser.add_argument("--format", choices=tuple(SUFFIXES), help="default png, or by the suffix of OUT; of a video "
+                        "webm, mov, mp4 (needs a background or --mask), mkv, or png ... for its frames")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
     existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")

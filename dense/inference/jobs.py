@@ -49,7 +49,8 @@ def plan_job(inputs: Sequence[str], output: str | None = None, suffix: str | Non
     if means_videos(inputs, output, suffix):
         plan = plan_videos(inputs, output, suffix, writer.background is None and not mask, skip_existing,
                            overwrite)
-        return Job(plan.items, prepare_with(writer.picture), plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
+        return Job(plan.items, prepare_with(writer.picture), plan.total, plan.place, plan.skipped, plan.notes,
+                   plan.sink)
     folder = Path(output) if output and output != "-" else None
     to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in FORMATS
     if to_file or output == "-":

@@ -154,7 +154,8 @@ class CutoutWriter:
 
     def write_stdout(self, result: CutoutResult, suffix: str) -> None:
         """The file's content to standard output, whole or not at all."""
-        data = encode_picture(self.picture(result), format_of(f"picture{suffix}"), result.metadata, name="standard output")
+        data = encode_picture(self.picture(result), format_of(f"picture{suffix}"), result.metadata,
+                              name="standard output")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 

@@ -135,7 +135,7 @@ def decode_frames(path: str | Path) -> Iterator[Frame]:
                              "or repair it with ffmpeg") from None
         if not count:
             raise ImageError(f"{path}: the video has no frame that can be decoded; copy or download it again")
-        if packets < stream.frames:  # the header of an MP4 knows; FFmpeg takes the end of the file for that of the video
+        if packets < stream.frames:  # FFmpeg takes the end of the file for that of the video; the header knows better
             raise ImageError(f"{path}: ends after frame {count} of {stream.frames}; copy or download it again")
 
 
@@ -156,7 +156,8 @@ def read_info(path: str | Path) -> VideoInfo:
         aspect = stream.sample_aspect_ratio or None
         decoded = frame.decoded
         return VideoInfo(
-            frame.shape, stream.average_rate or stream.guessed_rate or Fraction(25), stream.time_base or Fraction(1, 90000),
+            frame.shape, stream.average_rate or stream.guessed_rate or Fraction(25),
+            stream.time_base or Fraction(1, 90000),
             max(Fraction(0), min(starts, default=Fraction(0))), 1 / aspect if aspect and frame.turns % 2 else aspect,
             decoded.colorspace, decoded.color_primaries, decoded.color_trc, dict(container.metadata))
 
@@ -168,7 +169,8 @@ def count_frames(path: str | Path) -> int | None:
 
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            seconds = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+            seconds = (container.duration or 0) / av.time_base
+            seconds = stream.duration * stream.time_base if stream.duration else seconds
             return stream.frames or round(seconds * (stream.average_rate or 0)) or None
     except Exception:  # it only serves the time left; reading explains what is wrong
         return None

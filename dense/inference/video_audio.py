@@ -50,8 +50,8 @@ def plan_tracks(path: str | Path, suffix: str) -> tuple[list[Track], list[str]]:
                 continue
             encoder = _ENCODERS.get(suffix, "aac")
             tracks.append(Track(stream.index, encoder))
-            notes.append(f"{path}: {name} is encoded anew as {_NAMES.get(encoder, encoder)}, {suffix[1:]} does not take "
-                         f"{codec}")
+            notes.append(f"{path}: {name} is encoded anew as {_NAMES.get(encoder, encoder)}, {suffix[1:]} does not "
+                         f"take {codec}")
         other = sum(s.type in ("subtitle", "data", "attachment") for s in container.streams)
         other += len(container.streams.video) - 1
         if other:
@@ -162,4 +162,5 @@ class Sound:
 
 
 def _aac_rate(rate: int) -> int:
-    return rate if rate in (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000) else 48000
+    known = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+    return rate if rate in known else 48000

@@ -44,7 +44,7 @@ _VP9_ALPHA = Codec("libvpx-vp9", "yuva420p", _VP9, "VP9 with alpha")
 CODECS: dict[str, tuple[Codec, Codec | None]] = {
     ".webm": (Codec("libvpx-vp9", "yuv420p", _VP9, "VP9"), _VP9_ALPHA),
     ".mov": (Codec("prores_ks", "yuv422p10le", {"profile": "hq", "vendor": "apl0"}, "ProRes 422 HQ"),
-             Codec("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}, "ProRes 4444")),
+             Codec("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", "alpha_bits": "8"}, "ProRes 4444")),
     ".mp4": (_H264, None),
     ".m4v": (_H264, None),
     ".mkv": (_H264, _VP9_ALPHA),
@@ -73,12 +73,12 @@ class Prepared:
 
 
 class VideoWriter:
-    """Writes frames into a video: .webm (VP9), .mov (ProRes), .mp4 (H.264, never transparent), .mkv (VP9 with alpha, else
-    H.264).
+    """Writes frames into a video: .webm (VP9), .mov (ProRes), .mp4 (H.264, never transparent), .mkv (VP9 with alpha,
+    else H.264).
 
     path: of the file; it is there, whole, after ``close``, and not before.
-    like: a video whose frame rate, time stamps' unit, colour tags, pixel aspect and title are taken, and whose sound, if
-        ``audio``, is copied, or encoded anew where the container does not take it.
+    like: a video whose frame rate, time stamps' unit, colour tags, pixel aspect and title are taken, and whose sound,
+        if ``audio``, is copied, or encoded anew where the container does not take it.
     rate: frames a second, where there is no ``like`` (default 25).
 
         with VideoWriter("out.webm", like="clip.mp4") as video:
@@ -135,8 +135,8 @@ class VideoWriter:
 
         channels = 1 if frame.ndim == 2 else frame.shape[2] if frame.ndim == 3 else 0
         if channels not in (1, 3, 4) or frame.dtype != np.uint8 or frame.size == 0:
-            raise ImageError(f"{self.path}: an array of {frame.dtype} {frame.shape} is no frame; give uint8 (H, W) grey, "
-                             "(H, W, 3) RGB or (H, W, 4) RGBA")
+            raise ImageError(f"{self.path}: an array of {frame.dtype} {frame.shape} is no frame; give uint8 (H, W) "
+                             "grey, (H, W, 3) RGB or (H, W, 4) RGBA")
         codec = codec_for(self.path, alpha=channels == 4)
         frame = np.ascontiguousarray(frame[..., 0] if frame.ndim == 3 and channels == 1 else frame)
         height, width = frame.shape[:2]
@@ -243,8 +243,8 @@ class VideoWriter:
             except av.error.FFmpegError as error:
                 if error.errno is not None and 0 < error.errno < 200:  # the system's: a full disk
                     raise OSError(error.errno, os.strerror(error.errno), str(temporary)) from error
-                raise DenseError(f"{self.path}: cannot be encoded as {self._first.name} ({error}); try another format") \
-                    from error
+                raise DenseError(f"{self.path}: cannot be encoded as {self._first.name} ({error}); try another "
+                                 "format") from error
 
 
 class _AbortError(Exception):
