@@ -12,7 +12,7 @@ import numpy as np
 
 from dense.errors import ConfigError
 from dense.inference.background import Background, background_of, put_over
-from dense.io import Metadata, Picture, write_picture
+from dense.io import Metadata, Picture, encode_picture, write_bytes
 from dense.io.picture import format_of
 from dense.tasks import Task
 from dense.tasks.pictures import PANEL_BACKGROUND, fit, over_checkerboard, to_rgb
@@ -113,14 +113,18 @@ class CutoutResult(Result):
         the format cannot hold the picture, DenseError where the file cannot be written.
         """
         path = Path(path)
-        format_of(path)  # before any work
-        if mask:
-            write_picture(path, self.alpha_uint8(), Metadata(dpi=self.metadata.dpi))
-        else:
-            ready = background_of(background)
-            write_picture(path, self.rgba() if ready is None else put_over(self.image, self.alpha, ready),
-                          self.metadata)
+        write_bytes(path, self.encode(path.suffix, background, mask, str(path)))
         return path
+
+    def encode(self, suffix: str, background: Background | None = None, mask: bool = False,
+               name: str = "picture") -> bytes:
+        """What ``save`` writes into a file of this suffix; name: for messages."""
+        form = format_of(name if Path(name).suffix == suffix else f"{name}{suffix}")  # before any work
+        if mask:
+            return encode_picture(self.alpha_uint8(), form, Metadata(dpi=self.metadata.dpi), name=name)
+        ready = background_of(background)
+        array = self.rgba() if ready is None else put_over(self.image, self.alpha, ready)
+        return encode_picture(array, form, self.metadata, name=name)
 
     def panels(self) -> list[np.ndarray]:
         """Picture, alpha, cut-out over grey squares."""

@@ -9,14 +9,12 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from dense.errors import ConfigError, DenseError
-from dense.inference.sinks import FrameSink, Names, check_folder, check_targets, without_results
+from dense.inference.sinks import FrameSink, FrameWriter, Names, check_targets, without_results
 from dense.inference.sources import Item, find_source
 from dense.inference.video import is_video
 from dense.inference.video_out import CODECS, VideoWriter, codec_for
-from dense.io.picture import FORMATS
+from dense.io import IMAGE_SUFFIXES, check_folder
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class VideoPlan:
     """items: frames of all videos; total: their number where known; the rest as in ``Job``."""
 
     items: Iterator[FrameItem]
+    write: Callable[[Any, FrameItem], Any]
     sink: VideoSink
     total: int | None
     place: str
@@ -47,14 +46,15 @@ def means_videos(inputs: Sequence[str], output: str | None, suffix: str | None) 
     return not output and all(is_video(i) for i in inputs)
 
 
-def plan_videos(inputs: Sequence[str], output: str | None, suffix: str | None, alpha: bool, skip_existing: bool,
-                overwrite: bool) -> VideoPlan:
+def plan_videos(inputs: Sequence[str], maker: FrameWriter, output: str | None, suffix: str | None,
+                skip_existing: bool, overwrite: bool) -> VideoPlan:
     """Check inputs and output, and give each video its place.
 
-    suffix: of the format, None for that of ``output``, else .webm for transparent and .mp4 for opaque frames.
+    maker: makes frames of results. suffix: of the format, None for that of ``output``, else .webm for transparent and .mp4 for opaque frames.
     Raises DenseError before anything is done: no videos, a format without transparency, an output that cannot be
     written, would replace an input, or is there already.
     """
+    alpha = maker.transparent
     if output == "-":
         raise ConfigError("-o - writes a picture, not a video; give the name of a file")
     to_file = bool(output) and is_video(output) and not Path(output).is_dir()
@@ -65,7 +65,7 @@ def plan_videos(inputs: Sequence[str], output: str | None, suffix: str | None, a
             raise ConfigError(f"-o {output} is one video, there are {len(inputs)} inputs; give a folder and --format "
                               f"{Path(output).suffix[1:]}")
         codec_for(output, alpha)
-    elif output and Path(output).suffix.lower() in FORMATS:
+    elif output and Path(output).suffix.lower() in IMAGE_SUFFIXES:
         raise ConfigError(f"-o {output} is a picture, the result a video; give {', '.join(CODECS)} or a folder")
     suffix = suffix or (None if to_file else ".webm" if alpha else ".mp4")
     if suffix:
@@ -80,7 +80,7 @@ def plan_videos(inputs: Sequence[str], output: str | None, suffix: str | None, a
         names = _One(Path(output))
         check_folder(Path(output).resolve().parent)
     else:
-        names = Names(Path(output) if output else None, suffix)
+        names = Names(Path(output) if output else None, suffix, maker.marker)
         if output:
             check_folder(Path(output))
         else:
@@ -101,7 +101,7 @@ def plan_videos(inputs: Sequence[str], output: str | None, suffix: str | None, a
                 raise
             writers[str(item.path)] = error  # told in its turn; the others are done
     counts = [sources[path].total for path in writers]
-    return VideoPlan(_frames(writers, sources), VideoSink(), None if None in counts else sum(counts),
+    return VideoPlan(_frames(writers, sources), _prepare_with(maker), VideoSink(), None if None in counts else sum(counts),
                      str(names.assign(left[0])) if len(left) == 1 else output or "the folders of the inputs",
                      len(given) - len(left), notes)
 
@@ -133,9 +133,8 @@ def _fail(error: DenseError) -> Any:
     raise error
 
 
-def prepare_with(picture: Callable[[Any], np.ndarray]) -> Callable[[Any, FrameItem], Any]:
-    """For ``Inferencer.run``: a frame for the encoder from a result, by ``picture`` (uint8 grey, RGB or RGBA)."""
-    return lambda result, item: item.writer.prepare(picture(result), result.metadata.time)
+def _prepare_with(maker: FrameWriter) -> Callable[[Any, FrameItem], Any]:
+    return lambda result, item: item.writer.prepare(maker.frame(result), result.metadata.time)
 
 
 class VideoSink(FrameSink):

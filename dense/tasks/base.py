@@ -119,8 +119,10 @@ def forward_in_batches(tensors: Iterable[np.ndarray], forward: Forward, batch: i
     return outputs
 
 
-def each_output(batch: np.ndarray | Mapping[str, np.ndarray]) -> list[Output]:
+def each_output(batch: np.ndarray | Mapping[str, np.ndarray] | list[Output]) -> list[Output]:
     """The outputs of a batch, window by window."""
+    if isinstance(batch, list):
+        return batch
     if isinstance(batch, Mapping):
         return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     return list(np.asarray(batch))
