@@ -42,7 +42,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="what is put behind the subject (default: nothing, transparent)")
     parser.add_argument("--mask", action="store_true", help="write the alpha as a grey picture in place of the cut-out")
     parser.add_argument("--format", choices=(*FORMATS, *VIDEO_FORMATS), help="default png, or by the suffix of "
-                        "OUT; of videos webm, mov, mp4 (needs a background or --mask), mkv, or png ... for their frames")
+                        "OUT; of videos webm, mov, mp4 (needs a background or --mask), mkv, or png ... for "
+                        "their frames")
 
 
 def run(args: Namespace) -> int:

@@ -50,7 +50,8 @@ def plan_videos(inputs: Sequence[str], maker: FrameWriter, output: str | None, s
                 skip_existing: bool, overwrite: bool) -> VideoPlan:
     """Check inputs and output, and give each video its place.
 
-    maker: makes frames of results. suffix: of the format, None for that of ``output``, else .webm for transparent and .mp4 for opaque frames.
+    maker: makes frames of results. suffix: of the format, None for that of ``output``, else .webm for transparent and
+        .mp4 for opaque frames.
     Raises DenseError before anything is done: no videos, a format without transparency, an output that cannot be
     written, would replace an input, or is there already.
     """
@@ -101,9 +102,9 @@ def plan_videos(inputs: Sequence[str], maker: FrameWriter, output: str | None, s
                 raise
             writers[str(item.path)] = error  # told in its turn; the others are done
     counts = [sources[path].total for path in writers]
-    return VideoPlan(_frames(writers, sources), _prepare_with(maker), VideoSink(), None if None in counts else sum(counts),
-                     str(names.assign(left[0])) if len(left) == 1 else output or "the folders of the inputs",
-                     len(given) - len(left), notes)
+    return VideoPlan(_frames(writers, sources), _prepare_with(maker), VideoSink(),
+                     None if None in counts else sum(counts), str(names.assign(left[0])) if len(left) == 1 else
+                     output or "the folders of the inputs", len(given) - len(left), notes)
 
 
 class _One:
@@ -126,7 +127,7 @@ def _frames(writers: dict[str, VideoWriter | DenseError], sources: dict) -> Iter
             yield FrameItem(path, PurePath(path), partial(_fail, writer))
             continue
         for item in sources[path].items:
-            yield FrameItem(item.name, item.relative, item.load, item.path, item.pixels, writer)
+            yield FrameItem(**vars(item), writer=writer)
 
 
 def _fail(error: DenseError) -> Any:

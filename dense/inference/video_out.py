@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from dense.errors import ConfigError, DenseError, ImageError, MissingDependencyError
@@ -28,23 +29,26 @@ _TV = 1  # range of values: 16..235
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder and how it is used. name: for people. even: whether sides must be even."""
+    """An encoder and how it is used. name: for people. even: whether sides must be even. square: whether the file
+    cannot say that pixels are not square: VP9 has no word for it, and PyAV none for its container."""
 
     encoder: str
     pixels: str
     options: dict[str, str]
     name: str
     even: bool = False
+    square: bool = False
 
 
 _VP9 = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "0"}
 _H264 = Codec("libx264", "yuv420p", {"crf": "18", "preset": "medium"}, "H.264", even=True)
-_VP9_ALPHA = Codec("libvpx-vp9", "yuva420p", _VP9, "VP9 with alpha")
+_VP9_ALPHA = Codec("libvpx-vp9", "yuva420p", _VP9, "VP9 with alpha", square=True)
 # opaque frames, frames with alpha
 CODECS: dict[str, tuple[Codec, Codec | None]] = {
-    ".webm": (Codec("libvpx-vp9", "yuv420p", _VP9, "VP9"), _VP9_ALPHA),
+    ".webm": (Codec("libvpx-vp9", "yuv420p", _VP9, "VP9", square=True), _VP9_ALPHA),
     ".mov": (Codec("prores_ks", "yuv422p10le", {"profile": "hq", "vendor": "apl0"}, "ProRes 422 HQ"),
-             Codec("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", "alpha_bits": "8"}, "ProRes 4444")),
+             Codec("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", "alpha_bits": "8"},
+                   "ProRes 4444")),
     ".mp4": (_H264, None),
     ".m4v": (_H264, None),
     ".mkv": (_H264, _VP9_ALPHA),
@@ -87,7 +91,8 @@ class VideoWriter:
 
     Leaving the block after an exception leaves no file. ``notes``, known from the beginning, say what is not kept as it
     is; ``problems``, after ``close``, what could not be done.
-    H.264 needs even sides: the last row or column is repeated. Values are written in the range 16..235.
+    H.264 needs even sides: the last row or column is repeated. VP9 has square pixels only: others are enlarged to
+    squares. Values are written in the range 16..235.
     Raises ConfigError for a suffix that is none, ImageError for a ``like`` that cannot be read, MissingDependencyError.
     """
 
@@ -111,6 +116,12 @@ class VideoWriter:
             self._info = read_info(like)
             if audio:
                 self._tracks, self.notes = plan_tracks(like, self.path.suffix.lower())
+            opaque = CODECS[self.path.suffix.lower()][0]
+            if opaque.even and any(side % 2 for side in self._info.shape):
+                self.notes.append(f"{path}: {opaque.name} needs even sides, where frames are opaque the last row or "
+                                  "column is repeated")
+            if opaque.square and self._info.aspect not in (None, 1):
+                self.notes.append(f"{path}: {opaque.name} has square pixels, those of {like} are enlarged to squares")
             if self._info.is_hdr:
                 self.notes.append(f"{like}: HDR values are kept at 8 bits, with their tags, and not mapped to SDR")
         given = Fraction(rate).limit_denominator(100_000) if rate is not None else None
@@ -122,6 +133,7 @@ class VideoWriter:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._first: Codec | None = None
+        self._whole = True
         self._closed = False
 
     # -- frames
@@ -140,11 +152,15 @@ class VideoWriter:
         codec = codec_for(self.path, alpha=channels == 4)
         frame = np.ascontiguousarray(frame[..., 0] if frame.ndim == 3 and channels == 1 else frame)
         height, width = frame.shape[:2]
+        aspect = self._info.aspect if self._info else None
+        if codec.square and aspect and aspect != 1:
+            width, height = round(width * max(aspect, 1)), round(height / min(aspect, 1))
+            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
         if codec.even and (height % 2 or width % 2):
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0))[:frame.ndim], mode="edge")
-        rgb = av.VideoFrame.from_ndarray(frame, format={1: "gray", 3: "rgb24", 4: "rgba"}[channels])
-        if channels == 1:  # RGB first: the converter takes grey for what it is not
-            rgb = av.VideoFrame.from_ndarray(np.repeat(frame[..., None], 3, axis=2), format="rgb24")
+        # FFmpeg's grey has a range of its own
+        colours = np.repeat(frame[..., None], 3, axis=2) if channels == 1 else frame
+        rgb = av.VideoFrame.from_ndarray(colours, format="rgba" if channels == 4 else "rgb24")
         matrix = matrix_of(self._info.matrix if self._info else UNKNOWN, height)
         made = rgb.reformat(format=codec.pixels, dst_colorspace=matrix, dst_color_range=_TV, interpolation=scaling(),
                             threads=1)
@@ -289,7 +305,7 @@ class _Output:
         stream.time_base = writer.time_base
         context.color_range, context.colorspace = _TV, frame.colorspace
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
-        if info and info.aspect:
+        if info and info.aspect and not codec.square:
             context.sample_aspect_ratio = info.aspect
         stream.thread_type = "AUTO"
         self.stream = stream

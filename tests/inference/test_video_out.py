@@ -1,18 +1,20 @@
 """Videos as results: time stamps, sound, colours, alpha, and that no half file is left."""
 import itertools
 import os
-import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-av = pytest.importorskip("av", reason="videos need the extra 'video' (PyAV)")
+pytest.importorskip("av", reason="videos need the extra 'video' (PyAV)")
+import av
 from toy_videos import read_video, sound_packets, sound_samples, square, stamps, write_clip
 
 from dense.errors import ConfigError, DenseError, ImageError, MissingDependencyError
@@ -79,8 +81,6 @@ def test_sound_that_fits_is_copied(tmp_path, sound, source, suffix):
     assert writer.notes == [] and writer.problems == []
     for track in range(2):
         before, after = (sound_packets(p, track) for p in (clip, tmp_path / f"out{suffix}"))
-        if suffix == ".mov" and sound == "aac":  # MOV leaves out what comes before 0
-            before = [p for p in before if p[0] >= 0]
         assert [p[1] for p in after] == [p[1] for p in before]  # longer than the pictures, all of it
         shift = after[0][0] - before[0][0]
         assert all(abs(a[0] - b[0] - shift) < 0.002 for a, b in zip(after, before, strict=True))
@@ -155,7 +155,8 @@ def test_alpha_comes_back(tmp_path, suffix):
     frames = read_video(tmp_path / f"out{suffix}")
     for i, frame in enumerate(frames):
         error = np.abs(frame[..., 3].astype(int) - np.roll(ramp, 50 * i, 1))
-        assert error.mean() < (0.1 if suffix == ".mov" else 2) and np.percentile(error, 99) < 12
+        assert error.mean() < 2 and np.percentile(error, 99) < 12
+        assert suffix != ".mov" or not error.any()
         assert np.abs(frame[..., :3].astype(int) - colour).max() < 8
     assert len(frames) == 5
     assert np.isin(frames[0][:, 0, 3], range(3)).all() and (frames[0][:, -1, 3] > 250).all()
@@ -174,7 +175,8 @@ def test_grey_frames(tmp_path, suffix):
 @pytest.mark.parametrize(("suffix", "alpha"), [*((s, False) for s in OPAQUE), *((s, True) for s in ALPHA)])
 def test_odd_sizes(tmp_path, suffix, alpha):
     clip = write_clip(tmp_path / "clip.mkv", 4, (75, 101), codec="ffv1", pixels="yuv444p", sound=())
-    rewrite(clip, tmp_path / f"out{suffix}", alpha)
+    writer = rewrite(clip, tmp_path / f"out{suffix}", alpha)
+    assert any("even sides" in note for note in writer.notes) == (suffix in (".mp4", ".mkv"))
     frames = read_video(tmp_path / f"out{suffix}")
     padded = not alpha and suffix in (".mp4", ".mkv")
     assert frames.shape == (4, *((76, 102) if padded else (75, 101)), 4 if alpha else 3)
@@ -186,13 +188,18 @@ def test_odd_sizes(tmp_path, suffix, alpha):
 def test_rotation_and_pixel_aspect(tmp_path, suffix):
     clip = write_clip(tmp_path / "clip.mp4", 3, rotation=90, aspect=Fraction(4, 3), sound=())
     out = tmp_path / f"out{suffix}"
-    rewrite(clip, out)
+    writer = rewrite(clip, out)
     frames = read_video(out)
-    assert frames.shape == (3, 128, 96, 3) and read_info(out).aspect == Fraction(3, 4)
+    assert [("square pixels" in note) for note in writer.notes] == [True] * (suffix == ".webm")
+    if suffix == ".webm":  # square pixels, made taller
+        assert frames.shape == (3, 171, 96, 3) and read_info(out).aspect in (None, 1)
+    else:
+        assert frames.shape == (3, 128, 96, 3) and read_info(out).aspect == Fraction(3, 4)
     with av.open(str(out)) as container:
         assert next(container.decode(video=0)).rotation == 0
     for i, frame in enumerate(frames):
-        assert np.abs(frame.astype(int) - np.rot90(square(i))).mean() < 4
+        upright = cv2.resize(np.rot90(square(i)), frame.shape[1::-1])
+        assert np.abs(frame.astype(int) - upright).mean() < 4
 
 
 def test_frames_that_differ_in_size_are_scaled(tmp_path):
@@ -255,7 +262,7 @@ def test_few_frames_wait_for_the_encoder(tmp_path, monkeypatch):
     from dense.inference import video_out
 
     writer = VideoWriter(tmp_path / "out.mp4")
-    begun, go = [], __import__("threading").Event()
+    begun, go = [], threading.Event()
     write = video_out._Output.write
     monkeypatch.setattr(video_out._Output, "write",
                         lambda self, value: (begun.append(1), go.wait(30), write(self, value)))
@@ -266,7 +273,7 @@ def test_few_frames_wait_for_the_encoder(tmp_path, monkeypatch):
             writer.write(square(i))
             done.append(i)
 
-    thread = __import__("threading").Thread(target=produce)
+    thread = threading.Thread(target=produce)
     thread.start()
     time.sleep(0.5)
     assert len(done) <= video_out.WAITING + 1 and len(begun) == 1
@@ -296,7 +303,6 @@ except DenseError as error:
                               text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
         assert f"out{suffix}: the disk is full" in done.stdout and not os.listdir(tmp_path)
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
 
 
 # -- the command
@@ -361,12 +367,14 @@ def test_several_videos(cutout, tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["{a}", "-o", "x.mp4"], "mp4 has no transparency; write .webm or .mov, or give a background"),
-    (["{a}", "-o", "x.avi"], "not written as .avi"), (["{a}", "-o", "{a}", "--mask", "--overwrite"], "replace an input"),
+    (["{a}", "-o", "x.avi"], "not written as .avi"),
+    (["{a}", "-o", "{a}", "--mask", "--overwrite"], "replace an input"),
     (["{a}", "{b}", "-o", "x.webm"], "is one video, there are 2 inputs"), (["{p}", "-o", "x.webm"], "is no video"),
     (["{a}", "{p}", "-o", "x", "--format", "webm"], "is no video"), (["{a}", "-o", "x.png"], "not one picture"),
     (["{a}", "-o", "x.webm", "--format", "mov"], "contradict"), (["nowhere.mp4", "-o", "x.webm"], "does not exist"),
-    (["{a}", "-o", "x", "--format", "mp4"], "mp4 has no transparency"), (["{a}", "-o", "-"], "not a video"),
-    (["{a}", "-o", "x.webm", "--format", "png"], "contradict"), (["{d}", "-o", "x", "--format", "webm"], "is no video"),
+    (["{a}", "-o", "x", "--format", "mp4"], "mp4 has no transparency"), (["{a}", "-o", "-", "--format", "webm"], "not a video"),
+    (["{a}", "-o", "x.webm", "--format", "png"], "contradict"),
+    (["{d}", "-o", "x", "--format", "webm"], "is no video"),
     (["{d}", "--watch", "--format", "webm"], "--watch takes pictures"), (["{v}"], "cannot be opened as a video")])
 def test_problems_of_the_user(cutout, tmp_path, monkeypatch, capsys, arguments, words):
     from toy_pictures import write_pictures

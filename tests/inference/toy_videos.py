@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from dense.inference.video import matrix_of, scaling
+
 
 def square(index: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
     """uint8 RGB: a white square that moves to the right, on black."""
@@ -40,7 +42,8 @@ def write_clip(path: Path, count: int = 12, size: tuple[int, int] = (96, 128), r
                  for i, name in enumerate(sound)]
         for i in range(count):
             frame = av.VideoFrame.from_ndarray(picture(i, size), format="rgb24").reformat(
-                format=pixels, dst_colorspace=1 if matrix == 1 else 5, dst_color_range=2 if full else 1)
+                format=pixels, dst_colorspace=1 if matrix == 1 else 5, dst_color_range=2 if full else 1,
+                interpolation=scaling())
             frame.pts, frame.time_base = times[i] if times else i, unit
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -75,8 +78,6 @@ def stamps(path: Path) -> list[Fraction]:
 
 def read_video(path: Path) -> np.ndarray:
     """uint8 (N, H, W, 4 or 3): decoded frames; FFmpeg's own VP9 decoder has no alpha, libvpx has."""
-    from dense.inference.video import matrix_of, scaling
-
     out = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -89,6 +90,10 @@ def read_video(path: Path) -> np.ndarray:
                 rgb = frame.reformat(format=kind, src_colorspace=matrix_of(frame.colorspace, frame.height),
                                      interpolation=scaling())
                 out.append(rgb.to_ndarray())
+                if kind == "rgba":  # the converter is one off
+                    plane, bits = frame.planes[3], frame.format.components[3].bits
+                    alpha = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1)
+                    out[-1][..., 3] = alpha[:, :plane.width] >> (bits - 8)
     return np.stack(out)
 
 
