@@ -59,7 +59,7 @@ PROBES = (
     Probe("tensorrt", ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "tensorrt", "engines for NVIDIA GPUs"),
     Probe("onnx", ("onnx",), "deploy", "dense export"),
     Probe("onnxscript", ("onnxscript",), "deploy", "dense export"),
-    Probe("av", ("av",), "video", "videos as input"),
+    Probe("av", ("av",), "video", "videos as input and output"),
     Probe("mmcv", ("onedl-mmcv", "mmcv"), "seg", "segmentation and detection", OPS),
     Probe("mmseg", ("onedl-mmsegmentation", "mmsegmentation"), "seg", "semantic segmentation"),
     Probe("mmdet", ("onedl-mmdetection", "mmdet"), "det", "detection"),

@@ -372,8 +372,10 @@ def test_several_videos(cutout, tmp_path, capsys):
     (["{a}", "{b}", "-o", "x.webm"], "is one video, there are 2 inputs"), (["{p}", "-o", "x.webm"], "is no video"),
     (["{a}", "{p}", "-o", "x", "--format", "webm"], "is no video"), (["{a}", "-o", "x.png"], "not one picture"),
     (["{a}", "-o", "x.webm", "--format", "mov"], "contradict"), (["nowhere.mp4", "-o", "x.webm"], "does not exist"),
-    (["{a}", "-o", "x", "--format", "mp4"], "mp4 has no transparency"), (["{a}", "-o", "-", "--format", "webm"], "not a video"),
+    (["{a}", "-o", "x", "--format", "mp4"], "mp4 has no transparency"),
+    (["{a}", "-o", "-", "--format", "webm"], "not a video"),
     (["{a}", "-o", "x.webm", "--format", "png"], "contradict"),
+
     (["{d}", "-o", "x", "--format", "webm"], "is no video"),
     (["{d}", "--watch", "--format", "webm"], "--watch takes pictures"), (["{v}"], "cannot be opened as a video")])
 def test_problems_of_the_user(cutout, tmp_path, monkeypatch, capsys, arguments, words):
