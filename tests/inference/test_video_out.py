@@ -375,7 +375,6 @@ def test_several_videos(cutout, tmp_path, capsys):
     (["{a}", "-o", "x", "--format", "mp4"], "mp4 has no transparency"),
     (["{a}", "-o", "-", "--format", "webm"], "not a video"),
     (["{a}", "-o", "x.webm", "--format", "png"], "contradict"),
-
     (["{d}", "-o", "x", "--format", "webm"], "is no video"),
     (["{d}", "--watch", "--format", "webm"], "--watch takes pictures"), (["{v}"], "cannot be opened as a video")])
 def test_problems_of_the_user(cutout, tmp_path, monkeypatch, capsys, arguments, words):
