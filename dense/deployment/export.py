@@ -19,10 +19,10 @@ import numpy as np
 
 from dense import __version__
 from dense.backends.bundle import DESCRIPTION, Bundle, Tensor, is_bundle, read_bundle, sha256
-from dense.deployment.golden import golden_picture
 from dense.deployment.source import Source
 from dense.errors import ConfigError, DenseError, ExportError, MissingDependencyError
 from dense.io import write_json
+from dense.tasks.golden import golden_picture
 
 if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph

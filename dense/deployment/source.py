@@ -28,19 +28,20 @@ class Source:
 
     def __post_init__(self):
         if self.weights is None and "@" not in self.model and not self.untrained:
-            from dense.weights.shipped import list_shipped
+            from dense.weights.store import list_found
 
             raise ConfigError(f"{self.model!r} has no weights, the bundle's output would mean nothing. Remedy: "
-                              f"-w FILE, a name with shipped weights ({', '.join(list_shipped())}), or --untrained")
+                              f"-w FILE, a name with weights ({', '.join(list_found())}), or --untrained")
 
     @property
     def weights_path(self) -> Path | None:
-        """The weights' file, also of a name with shipped ones."""
-        if self.weights is None and "@" in self.model:
-            from dense.weights.shipped import find_shipped
+        """The weights' file, also of a name."""
+        name = self.weights if self.weights is not None or "@" not in self.model else self.model
+        if name is None:
+            return None
+        from dense.weights.store import locate
 
-            return find_shipped(self.model)
-        return Path(self.weights) if self.weights is not None else None
+        return locate(name)
 
     @property
     def default_name(self) -> str:
