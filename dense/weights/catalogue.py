@@ -14,7 +14,7 @@ CATALOGUE = Path(__file__).with_name("catalogue.toml")
 PARTS = ("code", "weights", "data")
 COMMERCIAL = ("yes", "unclear", "no")  # from the widest to the narrowest
 DIGITS = {"sha256": 64, "sha1": 40, "md5": 32}
-NAME = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+")
+NAME = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)

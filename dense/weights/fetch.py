@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dense import __version__
 from dense.errors import DenseError, WeightsError
+from dense.io.atomic import check_folder
 from dense.progress import Meter
 
 CHUNK = 1 << 18
@@ -89,6 +90,7 @@ def fetch(url: str, target: str | Path, size: int | None = None, digests: Mappin
     if is_offline():
         raise FetchError(f"{url}: not fetched, DENSE_OFFLINE is set. Remedy: unset it, or copy the file here from "
                          "elsewhere and use dense weights import FILE")
+    check_folder(part.parent)
     fetching = _Fetching(url, part, size, bool(digests), timeout, say)
     resumed = fetching.run(pause)
     problem = _wrong(part, size, digests)
@@ -268,7 +270,6 @@ class _Fetching:
         version.total = total
         meter = Meter(f"fetch {self.part.stem}, MiB", -(-total // MIB) if total else None, have // MIB)
         try:
-            self.part.parent.mkdir(parents=True, exist_ok=True)
             with meter, open(self.part, "ab" if have else "wb") as file:
                 if not have:
                     self.notes.write_text(json.dumps(asdict(version)), encoding="utf-8")
@@ -291,7 +292,6 @@ class _Fetching:
             raise _Again(_why(error)) from None
 
     def _check_space(self, have: int, total: int | None) -> None:
-        self.part.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and total - have > free:
             raise self._not_written(OSError(errno.ENOSPC, "No space left on device"), have, total)

@@ -167,7 +167,7 @@ def _check_name(name: str, path: Path, known: tuple[Entry, File] | None) -> tupl
     from dense.models.names import list_models
 
     model = name.partition("@")[0]
-    if not NAME.fullmatch(name) or "--" in name or name.partition("@")[2].startswith("."):
+    if not NAME.fullmatch(name) or "--" in name:
         raise ConfigError(f"{name!r} is no name for weights. Remedy: MODEL@WEIGHTS of letters, digits and ._- , for "
                           "example isnet@mine")
     if model not in list_models():

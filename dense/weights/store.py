@@ -13,12 +13,12 @@ from pathlib import Path
 
 from dense.errors import WeightsError
 from dense.io.cache import cache_folder
-from dense.weights.catalogue import Entry, narrowest, read_catalogue
+from dense.weights.catalogue import NAME, Entry, narrowest, read_catalogue
 from dense.weights.shipped import list_shipped
 
 WORK_DIRS = Path("work_dirs")
 BEST = "best.safetensors"
-RUN = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
+RUN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 NO_LICENCES = {"code": "unknown", "weights": "unknown", "data": "unknown"}
 
 
@@ -70,12 +70,12 @@ def find(name: str) -> Found:
     """Weights of a name. WeightsError if there are none: near misses, and how to get them."""
     if path := list_shipped().get(name):
         return Found(name, path, "shipped")
-    if re.fullmatch(r"[\w.-]+@[\w.-]+", name) and (path := cached_path(name)).is_file():
+    if NAME.fullmatch(name) and (path := cached_path(name)).is_file():
         return Found(name, path, "cache")
     model, _, run = name.partition("@")
     path = WORK_DIRS / run / BEST
     # a run never passes for the published weights whose name it has
-    if name not in read_catalogue() and RUN.fullmatch(run) and ".." not in run.split("/") and path.is_file():
+    if name not in read_catalogue() and RUN.fullmatch(run) and path.is_file():
         if (owner := _model_of(path)) not in (None, model):
             raise WeightsError(f"{path}: weights of {owner}, not of {model}. Remedy: {owner}@{run}")
         return Found(name, path, "trained")
