@@ -45,7 +45,8 @@ def test_list_of_names_gives_every_source(capsys):
     assert main(["weights", "list", "isnet@general-use"]) == 0
     out = capsys.readouterr().out
     for text in ("licence of weights: none stated", "[https://github.com/xuebinqin/DIS/issues/150]",
-                 "176579397 bytes [", "9e1aafea58f0b55d0c35077e0ceade6ba1ba2bce372fd4f8f77215391f3fac13 [", "md5 fc16ebd8b0c10d971d3513d56"):
+                 "176579397 bytes [",
+                 "9e1aafea58f0b55d0c35077e0ceade6ba1ba2bce372fd4f8f77215391f3fac13 [", "md5 fc16ebd8b0c10d971d3513d56"):
         assert text in out
     assert main(["weights", "list", "isnet@dis5k"]) == 0
     assert "size and digest were not published" in capsys.readouterr().out
