@@ -99,6 +99,14 @@ def test_our_own_safetensors_keep_what_they_say(place, network):
     assert names()["isnet@ours"]["commercial"] == "unclear"
 
 
+def test_a_stored_task_that_is_not_understood_is_refused(place, network):
+    for task in ({"kind": "juggling"}, {"kind": "cutout", "balls": 3}, ["cutout"]):
+        write_weights("best.safetensors", network.state_dict(), {
+            "class": "ISNet", "network": {"width": WIDTH}, "task": task})
+        with pytest.raises(WeightsError, match=r"best\.safetensors: the task stored in it is not understood"):
+            import_weights("best.safetensors", "isnet@ours")
+
+
 def test_a_gt_encoder_is_recognised_as_such(place):
     encoder = refill(GTEncoder(width=0.25), seed=1).eval()
     torch.save(encoder.state_dict(), "gt.pth")
