@@ -47,7 +47,9 @@ class Source:
     def default_name(self) -> str:
         """A name of letters, digits and ``.-_``: model and weights."""
         parts = [Path(self.model).stem if self.model.endswith(".py") else self.model]
-        if self.weights:
+        if self.weights and "@" in self.weights and not Path(self.weights).exists():
+            parts.append(self.weights.partition("@")[2])
+        elif self.weights:
             path = Path(self.weights)
             parts += [path.parent.name or path.stem] if path.stem in ("best", "last") else [path.stem]
         if not self.weights and "@" not in self.model:

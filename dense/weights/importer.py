@@ -133,8 +133,8 @@ def _load(source: Source, model: str, settings: dict) -> tuple[nn.Module, dict[s
         try:
             made.task = task_from_dict(source.meta["task"])
         except (TypeError, ValueError) as error:
-            raise WeightsError(f"{source.path}: the task stored in it is not understood ({error}). Remedy: update dense "
-                               "if a newer version wrote it") from None
+            raise WeightsError(f"{source.path}: the task stored in it is not understood ({error}). Remedy: update "
+                               "dense if a newer version wrote it") from None
     elif source.size and source.size != tuple(made.task.size):
         made.task = replace(made.task, size=source.size)
     return made, state

@@ -93,6 +93,12 @@ def locate(weights: str | Path) -> Path:
     return find_weights(str(weights)) if "@" in str(weights) and not path.exists() else path
 
 
+def name_of(path: str | Path) -> str | None:
+    """The name by which a file of weights is found from here; None if it has none."""
+    path = Path(path).resolve()
+    return next((found.name for found in list_found().values() if found.path.resolve() == path), None)
+
+
 def list_found() -> dict[str, Found]:
     """Everything that can be used by name on this machine."""
     found = [Found(name, path, "shipped") for name, path in list_shipped().items()]

@@ -17,7 +17,7 @@ from dense.weights.catalogue import CATALOGUE, PARTS
 from dense.weights.fetch import check_url, digests_of
 from dense.weights.files import write_weights
 from dense.weights.shipped import list_shipped
-from dense.weights.store import cached_path, find, list_found, locate, read_meta
+from dense.weights.store import cached_path, find, list_found, locate, name_of, read_meta
 
 ENTRIES = read_catalogue()
 
@@ -151,6 +151,13 @@ def test_trained_weights_are_those_of_the_model_that_was_trained(place, network)
         find("isnet_gt_encoder@isnet_cutouts")
 
 
+def test_a_file_is_told_by_its_name(place, network):
+    path = put(place / "work_dirs/run7/best.safetensors", network)
+    assert name_of("work_dirs/run7/best.safetensors") == name_of(path) == "isnet@run7"
+    assert name_of(put(cached_path("isnet@mine"), network)) == "isnet@mine"
+    assert name_of(put(place / "elsewhere/best.safetensors", network)) is None
+
+
 def test_a_run_never_passes_for_published_weights(place, network):
     put(place / "work_dirs/general-use/best.safetensors", network)
     with pytest.raises(WeightsError, match=r"known, but not on this machine\. Remedy: dense weights get isnet@general"):
@@ -203,6 +210,7 @@ def test_everything_takes_the_name(place, network):
     assert np.array_equal(alpha, again) and alpha.std() > 0
     for source in (Source("isnet@mine"), Source("isnet", "isnet@mine")):
         assert source.weights_path == cached_path("isnet@mine")
+        assert source.default_name == "isnet-mine"
         assert source.record()["sha256"] == digests_of(cached_path("isnet@mine"))["sha256"]
 
 
