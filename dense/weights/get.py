@@ -35,12 +35,15 @@ def get_weights(name: str, overwrite: bool = False, commercial_only: bool = Fals
         raise WeightsError(f"{name}: commercial use is {_COMMERCIAL[entry.commercial]} ({facts})")
     if name in list_shipped():
         return Imported(name, list_shipped()[name], [f"{name} comes with the package"])
-    if not any(file.urls for file in entry.files) and (overwrite or not cached_path(name).is_file()):
+    here = Imported(name, cached_path(name), [f"{name} is in the cache already"])
+    if here.path.is_file() and not overwrite:
+        return here
+    if not any(file.urls for file in entry.files):
         raise WeightsError(f"{name}: cannot be fetched by a program. Remedy: {remedy(entry)}")
     lock = weights_folder() / "downloads" / f".{name}.lock"
     with file_lock(lock, lambda: say(f"{name}: another process is fetching it, waiting")):
-        if cached_path(name).is_file() and not overwrite:
-            return Imported(name, cached_path(name), [f"{name} is in the cache already"])
+        if here.path.is_file() and not overwrite:  # the other process put it there
+            return here
         return _get(entry, overwrite, keep, say)
 
 

@@ -57,3 +57,13 @@ def catalogue(place, monkeypatch):
         return path
 
     return use
+
+
+@pytest.fixture(autouse=True)
+def few_threads(monkeypatch):
+    """Small networks, small golden pictures."""
+    monkeypatch.setattr("dense.weights.check.MOST", 128)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
