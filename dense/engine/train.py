@@ -23,6 +23,7 @@ from dense.errors import ConfigError, DatasetError
 from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
 from dense.registry import DATASETS, MODELS
+from dense.weights.store import name_of
 
 
 def train(config: str | Path, settings: Settings | None = None, resume: bool = False,
@@ -84,8 +85,9 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
         lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
     lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "
                  "--data-root FOLDER")
+    known = f"   (from this folder: {known})" if (known := name_of(best)) else ""
     print(f"""
-weights         {name}/best.safetensors
+weights         {name}/best.safetensors{known}
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
 pictures        {name}/pictures/    ({columns})
 per picture     {name}/test.csv

@@ -97,12 +97,12 @@ class Inferencer:
         else:
             text = model if isinstance(model, str) else "config"
             if weights is None and "@" not in text:
-                from dense.weights.shipped import list_shipped
+                from dense.weights.store import list_found
 
                 raise ConfigError(f"{text!r} has no weights, its output would mean nothing. Remedy: weights=FILE, or "
-                                  f"a name with shipped ones: {', '.join(list_shipped())}")
+                                  f"a name with weights: {', '.join(list_found())}")
             self.name = text
-            self.weights = f"weights {weights}" if weights is not None else "shipped weights"
+            self.weights = f"weights {weights}" if weights is not None else _words(text)
             model = build_model(model, weights=weights)
         if not hasattr(model, "graph"):
             raise ConfigError(f"{self.name} is no model of dense: it has no graph() and no task. Remedy: build_model")
@@ -147,6 +147,13 @@ class Inferencer:
         """
         items = source.items if isinstance(source, Source) else source
         return Pipeline(self.task, self.network, self.mode, self.jobs, self.memory, self.strict, then).run(items)
+
+
+def _words(name: str) -> str:
+    """For people: where the weights of a name are. WeightsError if there are none."""
+    from dense.weights.store import find
+
+    return find(name).words
 
 
 def _means_bundle(name: str | Path, weights: object) -> bool:
