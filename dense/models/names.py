@@ -51,14 +51,30 @@ def list_models() -> dict[str, str]:
     return {name: entry.summary for name, entry in sorted(_NAMES.items())}
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict] | None:
-    """Name and network settings of the model whose weights have these shapes (by key); None if no model knows them."""
+def recognise(shapes: Mapping[str, tuple[int, ...]], wanted: str | None = None) -> tuple[str, dict] | None:
+    """Name and network settings of the model whose weights have these shapes (by key); None if no model knows them.
+
+    wanted: preferred where several models have the same shapes. Raises ConfigError if none of them was asked for.
+    """
     import dense.models  # noqa: F401
 
-    for name, entry in sorted(_NAMES.items()):
-        if entry.recognise is not None and (settings := entry.recognise(shapes)) is not None:
-            return name, settings
-    return None
+    found = {name: settings for name, entry in sorted(_NAMES.items())
+             if entry.recognise is not None and (settings := entry.recognise(shapes)) is not None}
+    if wanted in found:
+        return wanted, found[wanted]
+    if len(found) > 1:
+        raise ConfigError(f"these may be weights of {' or of '.join(found)}, which have the same keys and shapes. "
+                          f"Remedy: say which, for example --name {next(iter(found))}@WEIGHTS")
+    return next(iter(found.items()), None)
+
+
+def model_of_meta(meta: Mapping) -> str | None:
+    """The model's name that is stored with weights, or follows from their network's class; None if unknown."""
+    import dense.models  # noqa: F401
+
+    network = meta.get("network")
+    stored = [meta.get("model"), network.get("name") if isinstance(network, Mapping) else None]
+    return next((name for name in stored if name in _NAMES), None) or model_of_class(str(meta.get("class")))
 
 
 def model_of_class(name: str) -> str | None:

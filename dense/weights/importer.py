@@ -54,7 +54,7 @@ def import_weights(path: str | Path, name: str | None = None, overwrite: bool = 
     if name is not None:
         known = _check_name(name, path, known)
     source = read_source(path)
-    model, settings = recognise_source(source)
+    model, settings = recognise_source(source, name and name.partition("@")[0])
     if name is None:
         name = known[0].name if known else f"{model}@{_slug(path)}"
         known = _check_name(name, path, known)
@@ -128,6 +128,8 @@ def _load(source: Source, model: str, settings: dict) -> tuple[nn.Module, dict[s
         state = made.network.read_onnx(source.path)
     else:
         state = plain_keys(source.state, next(iter(made.network.state_dict())))
+        if hasattr(made.network, "read_state"):  # other layouts of this network
+            state = made.network.read_state(state)
     load_network_weights(made.network, Weights(state, path=source.path))
     if "task" in source.meta:
         try:

@@ -66,14 +66,17 @@ def _fixed_size(path: Path) -> tuple[int, int] | None:
     return tuple(sides[2:]) if len(sides) == 4 and min(sides[2:]) >= 32 else None
 
 
-def recognise_source(source: Source) -> tuple[str, dict]:
-    """Name and network settings of the model that a file holds weights of. WeightsError if dense has none."""
-    from dense.models.names import list_models, model_of_class, recognise
+def recognise_source(source: Source, wanted: str | None = None) -> tuple[str, dict]:
+    """Name and network settings of the model that a file holds weights of. WeightsError if dense has none.
 
-    own = model_of_class(str(source.meta.get("class"))) if source.meta else None
+    wanted: the model, where several have weights of the same shapes; ConfigError if it is not said then.
+    """
+    from dense.models.names import list_models, model_of_meta, recognise
+
+    own = model_of_meta(source.meta) if source.meta else None
     if own and isinstance(source.meta.get("network"), Mapping):
         return own, dict(source.meta["network"])
-    found = recognise(source.shapes)
+    found = recognise(source.shapes, wanted)
     if found is None:
         some = ", ".join(list(source.shapes)[:3])
         raise WeightsError(f"{source.path}: not the weights of a network that dense has ({len(source.shapes)} tensors, "

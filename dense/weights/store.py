@@ -191,6 +191,6 @@ def read_meta(path: Path) -> dict:
 
 def _model_of(path: Path) -> str | None:
     """Name of the model whose weights these are; None where the file does not say."""
-    from dense.models.names import model_of_class
+    from dense.models.names import model_of_meta
 
-    return model_of_class(str(read_meta(path).get("class")))
+    return model_of_meta(read_meta(path))

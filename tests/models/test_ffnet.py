@@ -16,6 +16,7 @@ from dense.models.ffnet import FFNet
 from dense.models.ffnet.backbone import PreDown
 from dense.models.ffnet.family import DEPTHS, parse_name, published_names
 from dense.models.ffnet.published import load_backbone
+from dense.models.names import model_of_meta, recognise
 from dense.tasks import SemanticTask
 from dense.weights.files import read_weights, write_weights
 
@@ -197,6 +198,29 @@ def test_own_weights_tell_network_and_task(tmp_path):
     assert read_weights(tmp_path / "w.safetensors").tensors.keys() == model.network.state_dict().keys()
     with pytest.raises(ConfigError, match="ffnet40S_BCC_mobile, not of ffnet78S_BCC_mobile"):
         build_model("ffnet78S_BCC_mobile", weights=tmp_path / "w.safetensors")
+
+
+def test_weights_are_recognised_as_far_as_their_keys_tell():
+    def shapes(name, prefix="module."):
+        with torch.device("meta"):
+            return {prefix + k: tuple(v.shape) for k, v in FFNet(name, num_classes=7).state_dict().items()}
+
+    for name in ("ffnet150_AAA", "ffnet101_dAAA", "ffnet34_dAAC", "ffnet34_ABB", "ffnet74N_CBB",
+                 "ffnet46NS_CCC_mobile_pre_down", "ffnet54S_dBBB_mobile", "ffnet86S_BBB"):
+        assert recognise(shapes(name), wanted=name) == (name, {"num_classes": 7})
+    assert recognise(shapes("ffnet18_dAAC", "")) == ("ffnet18_dAAC", {"num_classes": 7})
+    assert recognise(shapes("ffnet56_dAAA"), wanted="ffnet56_AAA") == ("ffnet56_dAAA", {"num_classes": 7})
+    with pytest.raises(ConfigError, match="ffnet40S_BCC_mobile or of ffnet40S_BCC_mobile_pre_down"):
+        recognise(shapes("ffnet40S_BCC_mobile"))
+    assert recognise({"backbone_model.layer1.0.conv1.weight": (64, 64, 3, 3)}) is None
+
+
+def test_names_stored_with_weights_win_over_their_class():
+    meta = {"class": "FFNet", "network": {"name": "ffnet40S_BCC_mobile"}}
+    assert model_of_meta(meta) == "ffnet40S_BCC_mobile"
+    assert model_of_meta({"class": "ISNet", "network": {}}) == "isnet"
+    assert model_of_meta({"class": "FFNet", "network": {}, "model": "ffnet46N_CBB"}) == "ffnet46N_CBB"
+    assert model_of_meta({"class": "None"}) is None
 
 
 def test_imagenet_backbones(tmp_path):

@@ -8,6 +8,7 @@ from dense.models.ffnet.backbone import FFNetBackbone
 from dense.models.ffnet.family import parse_name, published_names
 from dense.models.ffnet.heads import FFNetUpHead
 from dense.models.ffnet.network import FFNet
+from dense.models.ffnet.published import recognise_ffnet
 from dense.models.names import ModelName, register_name
 from dense.registry import MODELS
 
@@ -44,4 +45,4 @@ def summary(name: str) -> str:
 
 
 for _name in published_names():
-    register_name(ModelName(_name, summary(_name), partial(make_config, _name)))
+    register_name(ModelName(_name, summary(_name), partial(make_config, _name), partial(recognise_ffnet, _name)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dense.errors import WeightsError
+from dense.models.ffnet.family import BOTTLENECKS, DEPTHS, SEG, UP_BASE, WIDTHS, parse_name
 
 BLUR = "smoothing.weight"
 _TRAINED = {"backbone.": "backbone_model.", "neck.adapters.": "head.layers.0.", "neck.top_down.": "head.layers.1.",
@@ -34,6 +35,42 @@ def read_state(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
     else:
         renamed.setdefault(BLUR, own[BLUR])
     return renamed
+
+
+def recognise_ffnet(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict | None:
+    """Settings of the ``FFNet`` of a published name that weights of these shapes may belong to, or None.
+
+    Keys tell neither upsampling (``_mobile``) nor ``_pre_down``: several names may be right.
+    """
+    mark = "backbone_model.layer1.0.conv1.weight"
+    prefix = next((k.removesuffix(mark) for k in shapes if f".{k}".endswith(f".{mark}")), None)
+    if prefix is None:
+        return None
+
+    def channels(key: str) -> int | None:
+        return next(iter(shapes.get(f"{prefix}{key}", ())), None)
+
+    def blocks(layer: int) -> int:
+        count = 0
+        while f"{prefix}backbone_model.layer{layer}.{count}.conv1.weight" in shapes:
+            count += 1
+        return count
+
+    v = parse_name(name)
+    depths, widths, base, (seg, kernel) = DEPTHS[v.family][v.depth], WIDTHS[v.family], UP_BASE[v.up], SEG[v.seg]
+    bottleneck = f"{prefix}backbone_model.layer1.0.conv3.weight" in shapes
+    last = shapes.get(f"{prefix}head.layers.3.last_layer.3.weight", ())
+    fits = (
+        tuple(map(blocks, range(1, 6))) == (*depths, *[0] * (5 - len(depths)))
+        and all(channels(f"backbone_model.layer{i}.0.conv1.weight") == w for i, w in enumerate(widths, start=1))
+        and all(channels(f"head.layers.0.adapter_conv.{k}.layers.0.weight") == c for k, c in enumerate(base))
+        and tuple(last[1:]) == (seg, kernel, kernel) and bottleneck == (not v.family and v.depth in BOTTLENECKS)
+        # the shortcut that only d has; bottlenecks and three layers have one in any case
+        and (bottleneck or len(depths) == 3
+             or v.dilated == (f"{prefix}backbone_model.layer1.0.downsample.0.weight" in shapes)))
+    if not fits:
+        return None
+    return {} if last[0] == 19 else {"num_classes": last[0]}
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
