@@ -15,15 +15,14 @@ from dense.inference.sources import Item
 from dense.io import check_folder, write_picture
 from dense.io.images import natural_key
 from dense.io.picture import format_of
-from dense.tasks.pictures import contact_sheet, label
+from dense.tasks.pictures import PANEL_BACKGROUND, contact_sheet, fit, label
 
 ROWS = 24
 HEIGHT = 160  # pixels, of a row
-WIDTH = 1200  # pixels, of a row at most
 
 
 class Sheet:
-    """Rows of ``Result.plot``, at most ``rows`` of them; safe to add to from several threads."""
+    """The panels of results, at most ``rows`` of them; safe to add to from several threads."""
 
     def __init__(self, rows: int = ROWS, height: int = HEIGHT):
         self.rows, self.height, self.count = rows, height, 0
@@ -36,9 +35,11 @@ class Sheet:
             self.count += 1
             if self.count > self.rows:
                 return
-        row = result.small(2 * self.height).plot(self.height)[:, :WIDTH]
+        gap = np.full((self.height, 4, 3), PANEL_BACKGROUND, np.uint8)
+        width = self.height * 3 // 2
+        panels = [fit(panel, self.height, width) for panel in result.small(2 * self.height).panels()]
         name = os.path.basename(result.source).encode("ascii", "replace").decode()
-        row = label(np.pad(row, ((0, 0), (0, max(0, WIDTH // 2 - row.shape[1])), (0, 0))), name[:90])
+        row = label(np.hstack([part for panel in panels for part in (panel, gap)][:-1]), name[:90])
         with self._lock:
             self._made.append((result.source, row))
 
