@@ -28,18 +28,22 @@ class Scene:
 
 
 def scenes(height: int, width: int, seed: int = 0) -> list[Scene]:
-    """Eight scenes: five bundled objects with edges of different softness, hair, fur around a ball, glass."""
+    """Eight scenes: five bundled objects with edges of different softness, hair, fur around a ball, glass.
+
+    seed: which objects and backgrounds, and what is made at random.
+    """
     rng = np.random.default_rng(seed)
     images = sorted((DATA / "im").iterdir())
     out = []
     for number, softness in zip((1, 7, 12, 20, 30), (0.6, 1.2, 2.5, 5, 10), strict=True):
+        number = (number + 2 * seed) % len(images)
         foreground, alpha = _bundled(images[number], height, width, softness * width / 1200)
         out.append(_compose(f"{images[number].stem[5:]}, edge {softness:g}", foreground, alpha,
                             _photo(images[(number + 11) % len(images)], height, width, rng)))
     for number, (name, alpha) in enumerate((("hair", _hair(height, width, rng)), ("fur", _fur(height, width, rng)),
                                             ("glass", _glass(height, width)))):
         out.append(_compose(name, _made(height, width, rng), alpha,
-                            _photo(images[(5 * number + 3) % len(images)], height, width, rng)))
+                            _photo(images[(5 * number + 3 + seed) % len(images)], height, width, rng)))
     return out
 
 
