@@ -139,8 +139,8 @@ def before_and_after(path: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=7, help="of each side (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the scenes; dense's constants were chosen on those of 0 "
-                        "(%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the scenes; dense's constants were chosen on those of "
+                        "0 (%(default)s)")
     parser.add_argument("--picture", metavar="FILE", help="only draw the picture before and after")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     args = parser.parse_args()

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from dense.inference.sinks import Writer
 
 FORMATS = {"png": ".png", "webp": ".webp", "tiff": ".tiff"}
+VIDEO_FORMATS = {"webm": ".webm", "mov": ".mov", "mp4": ".mp4", "mkv": ".mkv"}
 
 
 def add_source_arguments(parser: ArgumentParser, marker: str) -> None:
     """Inputs and outputs. marker: ends the names of results that have no place of their own."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT",
                         help="picture, folder, pattern, @list, video, or - for standard input")
-    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture also a file, or - for standard "
-                        f"output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
+    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture or video also a file, or - for "
+                        f"standard output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
     existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
@@ -85,14 +86,19 @@ def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
 
     if args.watch and args.overwrite:
         raise ConfigError("--watch leaves out what is done, --overwrite makes it anew; leave one out")
+    if args.watch and suffix in VIDEO_FORMATS.values():
+        raise ConfigError(f"--watch takes pictures, not videos; leave out --format {suffix[1:]}")
     if args.idle is not None and not args.watch:
         raise ConfigError("--idle ends --watch, which was not asked for; leave it out, or add --watch")
     facts = None
     if getattr(args, "json", False):
         from dense.inference.sidecars import WithSidecar
+        from dense.inference.video_jobs import means_videos
 
         if args.output == "-":
             raise ConfigError("--json writes a file beside each result; standard output has none. Remedy: -o FILE")
+        if means_videos(args.inputs, args.output, suffix):
+            raise ConfigError("--json describes pictures. Remedy: --format png writes the frames of a video as such")
         facts = {}
         writer = WithSidecar(writer, facts)
     sheet = Path(args.sheet) if getattr(args, "sheet", None) else None
@@ -148,11 +154,12 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     done, failures, outcomes = 0, [], []
     works = inferencer.run(job.items, job.write)
     try:
-        with meter:
+        with meter, job.sink:
             for work in works:
                 if work.failure:
                     failures.append(work.failure)
-                else:
+                job.sink.add(work)
+                if not work.failure:
                     done += 1
                     outcomes = outcomes or [work.outcome]
                 meter.step(done + len(failures), f"{len(failures)} failed" if failures else "")
@@ -160,7 +167,7 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
         works.close()
         if not watched:
             _finish(job, failures)
-            print(f"interrupted: {done} done, all whole; --skip-existing goes on", file=sys.stderr)
+            print(f"interrupted: {done}{job.sink.unit} done, {job.sink.interrupted}", file=sys.stderr)
             return 130
     finally:
         works.close()
@@ -195,9 +202,12 @@ def begin(job: Job) -> bool:
 def _report(done: int, job: Job, outcomes: list, failures: list) -> int:
     import sys
 
+    from dense.inference.pipeline import Failure
+
+    failures += [Failure(*failure) for failure in job.sink.failures]
     skipped = f", {job.skipped} were there already" if job.skipped else ""
     where = f": {outcomes[0]}" if done == 1 else f" into {job.place}" if done else ""
-    print(f"{done} done{where}{skipped}", file=sys.stderr)
+    print(f"{done}{job.sink.unit} done{where}{skipped}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} not done:", file=sys.stderr)
         for failure in failures:

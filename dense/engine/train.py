@@ -23,6 +23,7 @@ from dense.errors import ConfigError, DatasetError
 from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
 from dense.registry import DATASETS, MODELS
+from dense.weights.store import name_of
 
 
 def train(config: str | Path, settings: Settings | None = None, resume: bool = False,
@@ -76,8 +77,9 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     print()
     print_table(rows)
     name = work_dir.as_posix()
+    known = f"   (from this folder: {known})" if (known := name_of(best)) else ""
     print(f"""
-weights         {name}/best.safetensors
+weights         {name}/best.safetensors{known}
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
 pictures        {name}/pictures/    (image | truth | prediction | error | cut-out)
 per picture     {name}/test.csv

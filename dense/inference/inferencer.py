@@ -68,8 +68,8 @@ class Inferencer:
             self.weights_path = None
         else:
             bundle = None
-            self.weights_path = _file_of(name_or_bundle, weights)
             self._open_model(str(name_or_bundle) if is_path else name_or_bundle, weights, device, backend, threads)
+            self.weights_path = _file_of(name_or_bundle, weights)
         if self.task.kind not in RESULTS:
             raise ConfigError(f"{self.name}: its task {self.task.kind!r} has no results. Remedy: register_result")
         if min_max is not None:
@@ -108,12 +108,12 @@ class Inferencer:
         else:
             text = model if isinstance(model, str) else "config"
             if weights is None and "@" not in text:
-                from dense.weights.shipped import list_shipped
+                from dense.weights.store import list_found
 
                 raise ConfigError(f"{text!r} has no weights, its output would mean nothing. Remedy: weights=FILE, or "
-                                  f"a name with shipped ones: {', '.join(list_shipped())}")
+                                  f"a name with weights: {', '.join(list_found())}")
             self.name = text
-            self.weights = f"weights {weights}" if weights is not None else "shipped weights"
+            self.weights = f"weights {weights}" if weights is not None else _words(text)
             model = build_model(model, weights=weights)
         if not hasattr(model, "graph"):
             raise ConfigError(f"{self.name} is no model of dense: it has no graph() and no task. Remedy: build_model")
@@ -164,12 +164,18 @@ class Inferencer:
 
 def _file_of(name: Any, weights: str | Path | None) -> Path | None:
     """The file of a model's weights, where they were in one."""
-    text = str(weights) if weights is not None else name if isinstance(name, str) else ""
-    if "@" in text and not Path(text).exists():
-        from dense.weights.shipped import list_shipped
+    from dense.weights.store import locate
 
-        return list_shipped().get(text)
-    return Path(text) if weights is not None else None
+    if weights is not None:
+        return locate(weights)
+    return locate(name) if isinstance(name, str) and "@" in name else None
+
+
+def _words(name: str) -> str:
+    """For people: where the weights of a name are. WeightsError if there are none."""
+    from dense.weights.store import find
+
+    return find(name).words
 
 
 def _means_bundle(name: str | Path, weights: object) -> bool:

@@ -5,14 +5,25 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.results import Result
-from dense.inference.sinks import Names, Writer, check_targets, files_of, is_done, without_results, write_stdout
+from dense.inference.sinks import (
+    FrameSink,
+    FrameWriter,
+    Names,
+    Writer,
+    check_targets,
+    files_of,
+    is_done,
+    without_results,
+    write_stdout,
+)
 from dense.inference.sources import IDLE, Item, Source, find_source, watch
 from dense.inference.video import is_video
+from dense.inference.video_jobs import means_videos, plan_videos
 from dense.io import IMAGE_SUFFIXES, check_folder
 from dense.io.picture import FORMATS, format_of
 
@@ -20,8 +31,9 @@ from dense.io.picture import FORMATS, format_of
 @dataclass
 class Job:
     """items: to be done; write: for ``Inferencer.run``; total: their number where known; place: for people; skipped:
-    results that were there; notes: what a person should know beforehand; facts: to be filled with the results'
-    provenance before the run, None where nobody asks; finish: to be called after the run, however it ends."""
+    results that were there; notes: what a person should know beforehand; sink: takes works in order; facts: to be
+    filled with the results' provenance before the run, None where nobody asks; finish: to be called after the run,
+    however it ends."""
 
     items: Iterable
     write: Callable[[Result, Item], object]
@@ -29,6 +41,7 @@ class Job:
     place: str
     skipped: int
     notes: list[str]
+    sink: FrameSink = field(default_factory=FrameSink)
     facts: dict | None = None
     finish: Callable[[], object] | None = None
 
@@ -45,6 +58,9 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
     """
     if watched:
         return _watched(inputs, output, suffix or ".png", writer, recursive, idle, reserved)
+    if isinstance(writer, FrameWriter) and means_videos(inputs, output, suffix):
+        plan = plan_videos(inputs, writer, output, suffix, skip_existing, overwrite)
+        return Job(plan.items, plan.write, plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
     folder = Path(output) if output and output != "-" else None
     to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in IMAGE_SUFFIXES
     if to_file or output == "-":

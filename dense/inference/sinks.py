@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import ClassVar, Protocol
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.background import Background
@@ -123,6 +126,38 @@ def is_done(writer: Writer | None, target: Path) -> bool:
     return all(f.exists() for f in files_of(writer, target))
 
 
+@runtime_checkable
+class FrameWriter(Writer, Protocol):
+    """A writer whose results can be frames of a video, too; ``transparent``: whether these have alpha."""
+
+    transparent: bool
+
+    def frame(self, result: Result) -> np.ndarray:
+        """uint8 grey (H, W), RGB (H, W, 3) or, if transparent, RGBA (H, W, 4)."""
+
+
+class FrameSink:
+    """Takes finished works in order, in the caller's thread; this one has nothing to do, each work wrote its file.
+
+    A context: what was begun is finished where it ends, and let go of after an exception.
+    unit: of what is counted, for people. interrupted: what Ctrl-C leaves. failures: (name, reason) of what was not done
+    beside works that failed.
+    """
+
+    unit = ""
+    interrupted = "all whole; --skip-existing goes on"
+    failures: Sequence[tuple[str, str]] = ()
+
+    def add(self, work: Any) -> None:
+        """Take the next work."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class CutoutWriter:
     """Writes a cut-out, over a background, or only its mask; colours: see ``CutoutResult``."""
@@ -144,6 +179,18 @@ class CutoutWriter:
     def encode(self, result: CutoutResult, suffix: str) -> bytes:
         """See ``CutoutResult.encode``."""
         return result.with_colours(self.colours).encode(suffix, self.background, self.mask)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether frames have alpha."""
+        return self.background is None and not self.mask
+
+    def frame(self, result: CutoutResult) -> np.ndarray:
+        """uint8 alpha (H, W), RGB (H, W, 3) over the background, or RGBA (H, W, 4)."""
+        if self.mask:
+            return result.alpha_uint8()
+        result = result.with_colours(self.colours)
+        return result.rgba() if self.background is None else result.over(self.background)
 
 
 def write_stdout(data: bytes) -> str:

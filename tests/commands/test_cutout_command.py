@@ -221,7 +221,7 @@ def test_a_result_gives_way_to_the_sheet(cutout, tmp_path):
     (path,) = write_pictures(tmp_path / "in", 1)
     path.rename(tmp_path / "in/sheet.png")
     assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--sheet", tmp_path / "out/sheet.png") == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["sheet-2.png", "sheet.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["sheet.png", "sheet.png.png"]
 
 
 def test_what_json_and_sheets_refuse(cutout, tmp_path, capsys):
