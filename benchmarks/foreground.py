@@ -117,6 +117,34 @@ def memory(side: str, megapixels: int) -> float:
     return grown / 2**20
 
 
+def end_to_end(runs: int, seed: int) -> None:
+    """What the estimate costs from the picture to the file: network, PNG, over white; needs PyTorch."""
+    from dense import Inferencer
+
+    model, rows = Inferencer("isnet@cutouts", threads=1), []
+    for megapixels in (1, 6):
+        for scene in scenes(*SIZES[megapixels], seed)[1:4:2]:
+            result = model(scene.image)
+            times: dict[str, list[float]] = {}
+            for _ in range(runs):
+                for name, act in (("network", lambda: model(scene.image)),  # noqa: B023
+                                  *((f"{way} {colours}", lambda w=way, c=colours: _act(result, w, c))  # noqa: B023
+                                    for way in ("PNG", "white") for colours in ("original", "estimated"))):
+                    begun = time.process_time()
+                    act()
+                    times.setdefault(name, []).append(time.process_time() - begun)
+            sizes = [len(_act(result, "PNG", c)) / 2**20 for c in ("original", "estimated")]
+            rows.append([megapixels, scene.name, f"{100 * result.to_dict()['alpha']['partial']:.0f} %",
+                         *(f"{1000 * statistics.median(v):.0f}" for v in times.values()), *(f"{s:.2f}" for s in sizes)])
+    head = ["megapixels", "scene", "half-transparent", *(f"{n}, ms" for n in times), "MiB original", "MiB estimated"]
+    report("Cut-outs with original and estimated colours, isnet@cutouts", table(head, rows), {}, None)
+
+
+def _act(result, way: str, colours: str):
+    result = result.with_colours(colours)
+    return result.encode(".png") if way == "PNG" else result.over("white")
+
+
 def before_and_after(path: str) -> None:
     """A patch of fur and one of hair over white and black: picture, original colours, estimated ones, the truth."""
     from dense.io import write_image
@@ -141,10 +169,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="of each side (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes; dense's constants were chosen on those of "
                         "0 (%(default)s)")
+    parser.add_argument("--end-to-end", action="store_true", help="only what the estimate costs beside the network and "
+                        "the file")
     parser.add_argument("--picture", metavar="FILE", help="only draw the picture before and after")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if args.end_to_end:
+        return end_to_end(args.runs, args.seed)
     if args.picture:
         return before_and_after(args.picture)
     import numba

@@ -24,8 +24,9 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, reach: int = 0) ->
     """Colours of the foreground, uint8 RGB (H, W, 3).
 
     image: uint8 RGB (H, W, 3). alpha: float32 (H, W), 0..1. reach: pixels, at most 8; transparent ones so near to
-    visible ones get the colours that go on there. Opaque pixels, and transparent ones beyond the reach, keep the picture's
-    values bit by bit; what counts is alpha in 8 bits, as files hold it. Memory beside the result: about two bytes a pixel.
+    visible ones get the colours that go on there. Opaque pixels, and transparent ones beyond the reach, keep the
+    picture's values bit by bit; what counts is alpha in 8 bits, as files hold it. Memory beside the result: about two
+    bytes a pixel.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != alpha.shape:
         raise ValueError(f"expected uint8 RGB (H, W, 3) and alpha (H, W), got {image.dtype} {image.shape} and "
