@@ -44,8 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="what is put behind the subject (default: nothing, transparent)")
     parser.add_argument("--colours", choices=("estimated", "original"), default="estimated", help="of half-transparent "
                         "pixels: estimated, without the old background (default); original: the picture's own")
-    parser.add_argument("--min-max", action="store_true", help="stretch each alpha to 0..1, as the published script "
-                        "does; a picture without a subject then gets one made of noise")
+    parser.add_argument("--legacy", action="store_true", help="masks exactly as the published script makes them: each "
+                        "alpha stretched to 0..1; a picture without a subject then gets one made of noise")
     parser.add_argument("--ignore-alpha", action="store_true", help="take transparent inputs as if they were opaque")
     parser.add_argument("--mask", action="store_true", help="write the alpha as a grey picture in place of the cut-out")
     parser.add_argument("--format", choices=(*FORMATS, *VIDEO_FORMATS), help="default png, or by the suffix of "
@@ -64,6 +64,6 @@ def run(args: Namespace) -> int:
     job = make_job(args, writer, (FORMATS | VIDEO_FORMATS).get(args.format))
     if not begin(job):
         return 0
-    inferencer = open_inferencer(args, DEFAULT_MODEL, "cutout", min_max=args.min_max or None,
-                                 input_alpha=not args.ignore_alpha)
+    inferencer = open_inferencer(args, DEFAULT_MODEL, "cutout", input_alpha=not args.ignore_alpha,
+                                 task=dict(min_max=True, cut=True) if args.legacy else None)
     return run_job(job, inferencer, "cut out", args.watch)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from dense.inference.network import Network
 from dense.inference.pipeline import Failure, Pipeline, Work, default_jobs, default_memory
 from dense.inference.results import RESULTS, Result
 from dense.inference.sources import IDLE, Item, Source, find_source
+from dense.tasks import task_from_dict
 
 LOGGER = logging.getLogger("dense")
 
@@ -31,8 +32,9 @@ class Inferencer:
         size).
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
     encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
-    min_max: of cut-outs, stretch each alpha to 0..1, as the published script does; None: as the task says. A picture
-    without a subject then gets one made of noise. input_alpha: False takes transparent inputs as if they were opaque.
+    task: entries of the task to replace, for example ``dict(min_max=True, cut=True)``: cut-outs exactly as the
+    published script makes them (a picture without a subject then gets one made of noise).
+    input_alpha: False takes transparent inputs as if they were opaque.
 
     ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult`` ...); ``model(pictures)`` a ``Results``
     iterator in the order of the input:
@@ -46,8 +48,8 @@ class Inferencer:
 
     def __init__(self, name_or_bundle: Any, weights: str | Path | None = None, device: str | None = None,
                  backend: str | None = None, mode: str | None = None, batch: int = 1, threads: int | None = None,
-                 jobs: int | None = None, max_memory: int | None = None, min_max: bool | None = None,
-                 input_alpha: bool = True):
+                 jobs: int | None = None, max_memory: int | None = None,
+                 task: Mapping[str, Any] | None = None, input_alpha: bool = True):
         for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: must be at least 1")
@@ -72,10 +74,11 @@ class Inferencer:
             self.weights_path = _file_of(name_or_bundle, weights)
         if self.task.kind not in RESULTS:
             raise ConfigError(f"{self.name}: its task {self.task.kind!r} has no results. Remedy: register_result")
-        if min_max is not None:
-            if not hasattr(self.task, "min_max"):
-                raise ConfigError(f"min_max is an option of cut-outs, {self.name} is made for {self.task.kind}")
-            self.task = replace(self.task, min_max=min_max)
+        if task:
+            try:
+                self.task = task_from_dict({**self.task.to_dict(), **task})
+            except ValueError as error:
+                raise ConfigError(f"{self.name}: {error}") from None
         self.input_alpha = input_alpha
         self.mode, self.bundle = mode or self.task.modes[0], bundle
         try:

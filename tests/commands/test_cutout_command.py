@@ -249,7 +249,7 @@ def test_a_foreign_json_fails_its_picture_only(cutout, tmp_path, capsys):
     assert (tmp_path / "out/0.png").exists() and not (tmp_path / "out/1.png").exists()
 
 
-def test_colours_min_max_and_alpha_of_the_input(cutout, tmp_path):
+def test_colours_legacy_and_alpha_of_the_input(cutout, tmp_path):
     dark = np.zeros((40, 50, 4), np.uint8)
     dark[..., :3] = np.random.default_rng(0).integers(0, 5, (40, 50, 3))
     dark[:, 25:, 3] = 255
@@ -260,7 +260,7 @@ def test_colours_min_max_and_alpha_of_the_input(cutout, tmp_path):
         return np.asarray(Image.open(tmp_path / "out.png"))
 
     assert (result()[:, :25, 3] == 0).all() and result()[:, 27:, 3].max() < 10
-    assert result("--min-max")[:, :25, 3].max() == 0  # what the input hides stays hidden
-    assert result("--ignore-alpha")[..., 3].max() < 10 and result("--ignore-alpha", "--min-max")[..., 3].max() == 255
+    assert result("--legacy")[:, :25, 3].max() == 0  # what the input hides stays hidden
+    assert result("--ignore-alpha")[..., 3].max() < 10 and result("--ignore-alpha", "--legacy")[..., 3].max() == 255
     np.testing.assert_array_equal(result("--colours", "original")[..., :3], dark[..., :3])
     assert (result()[:, :15, :3] == 0).all()

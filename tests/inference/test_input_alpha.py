@@ -5,6 +5,7 @@ from PIL import Image
 from toy_pictures import disc
 
 from dense import Inferencer
+from dense.errors import ConfigError
 from dense.inference import CutoutResult
 from dense.tasks.foreground import estimate_foreground
 
@@ -52,8 +53,10 @@ def test_without_a_subject_alpha_is_empty_unless_it_is_stretched(bundle):
     noise = np.random.default_rng(0).integers(0, 4, (64, 64, 3), np.uint8)
     plain = Inferencer(bundle, backend="onnxruntime", threads=1)
     assert plain(noise).alpha.max() < 0.02
-    legacy = Inferencer(bundle, backend="onnxruntime", threads=1, min_max=True)
+    legacy = Inferencer(bundle, backend="onnxruntime", threads=1, task=dict(min_max=True))
     assert legacy(noise).alpha.max() == 1 and legacy(noise).alpha.mean() > 0.2
+    with pytest.raises(ConfigError, match="toy: the task cutout has no entry 'halo'"):
+        Inferencer(bundle, task=dict(halo=3))
 
 
 @pytest.fixture
