@@ -4,7 +4,8 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dense.inference import Inferencer
@@ -47,6 +48,13 @@ def add_network_arguments(parser: ArgumentParser, default: str, modes: Sequence[
                         "example 500M or 2G; larger ones are refused (the network's own is not counted)")
 
 
+def add_record_arguments(parser: ArgumentParser) -> None:
+    """What is written beside the results."""
+    parser.add_argument("--json", action="store_true", help="NAME.json beside each result: size, what was found, "
+                        "network, weights and their sha256, seconds")
+    parser.add_argument("--sheet", metavar="FILE", help="a contact sheet of the first 24 results: before, alpha, after")
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
@@ -82,13 +90,32 @@ def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
         raise ConfigError(f"--watch takes pictures, not videos; leave out --format {suffix[1:]}")
     if args.idle is not None and not args.watch:
         raise ConfigError("--idle ends --watch, which was not asked for; leave it out, or add --watch")
-    return plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
-                    idle=float("inf") if args.idle is None else args.idle,
-                    skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite)
+    facts = None
+    if getattr(args, "json", False):
+        from dense.inference.sidecars import WithSidecar
+        from dense.inference.video_jobs import means_videos
+
+        if args.output == "-":
+            raise ConfigError("--json writes a file beside each result; standard output has none. Remedy: -o FILE")
+        if means_videos(args.inputs, args.output, suffix):
+            raise ConfigError("--json describes pictures. Remedy: --format png writes the frames of a video as such")
+        facts = {}
+        writer = WithSidecar(writer, facts)
+    sheet = Path(args.sheet) if getattr(args, "sheet", None) else None
+    job = plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
+                   idle=float("inf") if args.idle is None else args.idle,
+                   skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite,
+                   reserved=[sheet] if sheet else [])
+    job.facts = facts
+    if sheet:
+        from dense.inference.sheets import add_sheet
+
+        add_sheet(job, sheet, args.inputs, args.output, replace=args.skip_existing or args.watch or args.overwrite)
+    return job
 
 
-def open_inferencer(args: Namespace, default: str, kind: str) -> Inferencer:
-    """The inferencer of the arguments. ConfigError if its task is not of this kind."""
+def open_inferencer(args: Namespace, default: str, kind: str, **options: Any) -> Inferencer:
+    """The inferencer of the arguments, and of further options of its kind. ConfigError if its task is of another."""
     from dense.errors import ConfigError
     from dense.inference import Inferencer
 
@@ -97,7 +124,7 @@ def open_inferencer(args: Namespace, default: str, kind: str) -> Inferencer:
     model = args.model or (default.split("@")[0] if args.weights else default)
     inferencer = Inferencer(args.bundle or model, weights=args.weights, device=args.device, backend=args.backend,
                             batch=args.batch, threads=args.threads, jobs=args.jobs, max_memory=args.max_memory,
-                            mode=args.mode)
+                            mode=args.mode, **options)
     if inferencer.task.kind != kind:
         raise ConfigError(f"{inferencer.name} is made for the task {inferencer.task.kind}, not {kind}. Remedy: another "
                           "model, or another verb (dense --help)")
@@ -115,6 +142,10 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     from dense.progress import Meter
 
     print(inferencer.describe(), file=sys.stderr)
+    if job.facts is not None:
+        from dense.inference.provenance import provenance
+
+        job.facts.update(provenance(inferencer))
     meter = Meter(what, job.total)
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: meter.say(f"warning: {record.getMessage()}")
@@ -135,12 +166,26 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     except KeyboardInterrupt:
         works.close()
         if not watched:
+            _finish(job, failures)
             print(f"interrupted: {done}{job.sink.unit} done, {job.sink.interrupted}", file=sys.stderr)
             return 130
     finally:
         works.close()
         logger.removeHandler(handler)
+    _finish(job, failures)
     return _report(done, job, outcomes, failures)
+
+
+def _finish(job: Job, failures: list) -> None:
+    """What is to be done after the last picture; what cannot be done joins the failures."""
+    from dense.errors import DenseError
+    from dense.inference.pipeline import Failure
+
+    try:
+        if job.finish:
+            job.finish()
+    except DenseError as error:
+        failures.append(Failure("after the last picture", str(error)))
 
 
 def begin(job: Job) -> bool:

@@ -22,6 +22,7 @@ from dense.commands._pictures import (
     FORMATS,
     VIDEO_FORMATS,
     add_network_arguments,
+    add_record_arguments,
     add_source_arguments,
     begin,
     make_job,
@@ -38,8 +39,14 @@ MODES = (("global", "stretched to the network's size"), ("whole", "at its own re
 def add_arguments(parser: ArgumentParser) -> None:
     add_source_arguments(parser, "-cutout")
     add_network_arguments(parser, DEFAULT_MODEL, MODES)
+    add_record_arguments(parser)
     parser.add_argument("--background", metavar="none|white|green|#rrggbb|FILE|blur",
                         help="what is put behind the subject (default: nothing, transparent)")
+    parser.add_argument("--colours", choices=("estimated", "original"), default="estimated", help="of half-transparent "
+                        "pixels: estimated, without the old background (default); original: the picture's own")
+    parser.add_argument("--legacy", action="store_true", help="masks exactly as the published script makes them: each "
+                        "alpha stretched to 0..1; a picture without a subject then gets one made of noise")
+    parser.add_argument("--ignore-alpha", action="store_true", help="take transparent inputs as if they were opaque")
     parser.add_argument("--mask", action="store_true", help="write the alpha as a grey picture in place of the cut-out")
     parser.add_argument("--format", choices=(*FORMATS, *VIDEO_FORMATS), help="default png, or by the suffix of "
                         "OUT; of videos webm, mov, mp4 (needs a background or --mask), mkv, or png ... for "
@@ -53,8 +60,10 @@ def run(args: Namespace) -> int:
 
     if args.mask and args.background:
         raise ConfigError("--mask writes the alpha, which has no --background; leave one out")
-    suffix = (FORMATS | VIDEO_FORMATS).get(args.format)
-    job = make_job(args, CutoutWriter(background_of(args.background), args.mask), suffix)
+    writer = CutoutWriter(background_of(args.background), args.mask, args.colours)
+    job = make_job(args, writer, (FORMATS | VIDEO_FORMATS).get(args.format))
     if not begin(job):
         return 0
-    return run_job(job, open_inferencer(args, DEFAULT_MODEL, "cutout"), "cut out", args.watch)
+    inferencer = open_inferencer(args, DEFAULT_MODEL, "cutout", input_alpha=not args.ignore_alpha,
+                                 task=dict(min_max=True, cut=True) if args.legacy else None)
+    return run_job(job, inferencer, "cut out", args.watch)

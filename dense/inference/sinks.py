@@ -28,13 +28,14 @@ class Names:
 
     Where several inputs would get one name (a.jpg and a.png), each keeps its old suffix as well: a.jpg.png and
     a.png.png; where even these are one, a number follows. folder None: beside each input, as NAME + marker.
-    Names that differ in capitals only count as one, since many file systems hold them for one.
+    Names that differ in capitals only count as one, since many file systems hold them for one. reserved: files that
+    no result may be.
     """
 
-    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = ""):
+    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = "", reserved: Sequence[Path] = ()):
         self.folder, self.suffix, self.marker = folder, suffix, marker
         self._short: Counter[str] = Counter()
-        self._taken: dict[str, object] = {}
+        self._taken: dict[str, object] = {_key(path): None for path in reserved}
 
     def expect(self, items: Sequence[Item]) -> None:
         """Name the inputs to come all at once, so that names do not depend on their order."""
@@ -67,7 +68,8 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()
 
 
-def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, overwrite: bool) -> list[Item]:
+def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, overwrite: bool,
+                  writer: Writer | None = None) -> list[Item]:
     """The items whose results are to be made.
 
     Raises DenseError, before anything is done, where a result would replace its own input or another one, and where
@@ -80,9 +82,10 @@ def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, over
         if os.path.realpath(target) in inputs:
             raise DenseError(f"{target}: the result of {item.name} would replace an input; choose another output "
                              "folder or format")
-        if target.exists():
-            there.append(target)
-            if skip_existing:
+        found = [f for f in files_of(writer, target) if f.exists()]
+        if found:
+            there.append(found[-1])
+            if skip_existing and is_done(writer, target):
                 continue
         left.append(item)
     if there and not (skip_existing or overwrite):
@@ -111,6 +114,16 @@ class Writer(Protocol):
 
     def encode(self, result: Result, suffix: str) -> bytes:
         """What ``write`` would write into a file of this suffix."""
+
+
+def files_of(writer: Writer | None, target: Path) -> tuple[Path, ...]:
+    """All files that a writer makes for a result, the result itself last."""
+    return writer.files(target) if hasattr(writer, "files") else (target,)
+
+
+def is_done(writer: Writer | None, target: Path) -> bool:
+    """Whether all files of a result are there."""
+    return all(f.exists() for f in files_of(writer, target))
 
 
 @runtime_checkable
@@ -147,10 +160,11 @@ class FrameSink:
 
 @dataclass(frozen=True)
 class CutoutWriter:
-    """Writes a cut-out, over a background, or only its mask."""
+    """Writes a cut-out, over a background, or only its mask; colours: see ``CutoutResult``."""
 
     background: Background | None = None
     mask: bool = False
+    colours: str = "estimated"
     marker: ClassVar[str] = "-cutout"
 
     def check(self, target: Path) -> None:
@@ -160,11 +174,11 @@ class CutoutWriter:
 
     def write(self, result: CutoutResult, path: Path) -> Path:
         """See ``CutoutResult.save``."""
-        return result.save(path, self.background, self.mask)
+        return result.with_colours(self.colours).save(path, self.background, self.mask)
 
     def encode(self, result: CutoutResult, suffix: str) -> bytes:
         """See ``CutoutResult.encode``."""
-        return result.encode(suffix, self.background, self.mask)
+        return result.with_colours(self.colours).encode(suffix, self.background, self.mask)
 
     @property
     def transparent(self) -> bool:
@@ -175,6 +189,7 @@ class CutoutWriter:
         """uint8 alpha (H, W), RGB (H, W, 3) over the background, or RGBA (H, W, 4)."""
         if self.mask:
             return result.alpha_uint8()
+        result = result.with_colours(self.colours)
         return result.rgba() if self.background is None else result.over(self.background)
 
 
