@@ -127,7 +127,8 @@ def label_png(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
         image = Image.fromarray(labels.astype(np.uint16))
     else:
         image = Image.fromarray(labels.astype(np.uint8))
-        image.putpalette([v for colour in palette for v in colour])
+        # all 256 colours: with fewer, Pillow writes fewer bits, and cuts the values to them
+        image.putpalette([v for colour in palette for v in colour] + [0] * (768 - 3 * len(palette)))
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

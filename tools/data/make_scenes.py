@@ -88,7 +88,6 @@ def make(out: Path, root: Path, seed: int, counts: dict[str, int]) -> None:
     """Write the data set into the empty folder ``out``."""
     textures, records = load_textures(root), []
     pixels, pictures = (np.zeros((len(SPLITS), 256), np.int64) for _ in range(2))
-    palette = [*scenes.COLOURS] + [(0, 0, 0)] * (256 - len(scenes.COLOURS))
     for split, number in SPLITS.items():
         for folder in ("images", "masks"):
             (out / split / folder).mkdir(parents=True)
@@ -98,7 +97,7 @@ def make(out: Path, root: Path, seed: int, counts: dict[str, int]) -> None:
             name = f"{split}{index:03}"
             cv2.imwrite(str(out / split / "images" / f"{name}.jpg"), picture[..., ::-1],
                         [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-            (out / split / "masks" / f"{name}.png").write_bytes(label_png(labels, palette))
+            (out / split / "masks" / f"{name}.png").write_bytes(label_png(labels, scenes.COLOURS))
             shares = np.bincount(labels.ravel(), minlength=256)
             pixels[number] += shares
             pictures[number] += shares > 0
