@@ -4,7 +4,8 @@ Nothing here imports torch or mmengine before a model is named; a bundle runs wi
 """
 from dense.inference.inferencer import Inferencer
 from dense.inference.results import CutoutResult, Result
+from dense.inference.segmentation import SegmentResult
 from dense.inference.sources import watch
 from dense.inference.video_out import VideoWriter
 
-__all__ = ["CutoutResult", "Inferencer", "Result", "VideoWriter", "watch"]
+__all__ = ["CutoutResult", "Inferencer", "Result", "SegmentResult", "VideoWriter", "watch"]

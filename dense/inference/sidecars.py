@@ -9,7 +9,7 @@ from typing import Any
 
 from dense.errors import DenseError
 from dense.inference.results import Result
-from dense.inference.sinks import Writer
+from dense.inference.sinks import Writer, files_of
 from dense.io import write_json
 
 
@@ -35,7 +35,7 @@ class WithSidecar:
 
     def files(self, target: Path) -> tuple[Path, ...]:
         """See ``dense.inference.sinks.files_of``."""
-        return sidecar_of(target), target
+        return (*files_of(self.writer, target)[:-1], sidecar_of(target), target)
 
     def write(self, result: Result, path: Path) -> Path:
         """Write both. DenseError where a JSON that is none of ours is in the place."""
