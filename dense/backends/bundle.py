@@ -30,7 +30,8 @@ DTYPES = ("float32", "float16", "uint8", "int32", "int64")
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output: its name in the graph, dtype, and shape of sizes and names of ``Bundle.shapes``."""
+    """An input or output: its name in the graph, dtype, and shape of sizes and names of ``Bundle.shapes``; of outputs
+    also other names, of sizes that follow from the inputs'."""
 
     name: str
     dtype: str
@@ -79,7 +80,7 @@ class Bundle:
         return pair
 
     def limits(self, tensor: Tensor) -> list[tuple[int, int]]:
-        """Smallest and largest size of each axis of one of the inputs or outputs."""
+        """Smallest and largest size of each axis of one of the inputs."""
         return [(s, s) if isinstance(s, int) else (self.shapes[s][0], self.shapes[s][2]) for s in tensor.shape]
 
     def to_dict(self) -> dict:
@@ -148,7 +149,8 @@ def _parse(folder: Path, values: dict) -> Bundle:
             if t.dtype not in DTYPES:
                 raise ValueError(f"{t.name} has the unknown dtype {t.dtype!r}")
             for size in t.shape:
-                if not (isinstance(size, int) and size > 0) and size not in shapes:
+                follows = side == "outputs" and isinstance(size, str) and size.isidentifier()
+                if not (isinstance(size, int) and size > 0) and size not in shapes and not follows:
                     raise ValueError(f"{t.name} has the size {size!r}, which shapes does not explain")
         sides.append(tensors)
     files = {str(k): str(v) for k, v in values["files"].items()}

@@ -2,22 +2,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dense.errors import DatasetError
 from dense.io import find_pairs, find_splits, read_image, read_mask, split_folders
 from dense.io.pairs import Pair
+from dense.tasks import Task
+from dense.tasks.base import Forward
 from dense.tasks.pictures import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class TaskCheck(ABC):
-    """Of one kind of task.
+    """Of one task.
 
     metrics: their names, as in ``summary``. answer: what answers are called, in the plural. bundled: folder of the
     set that comes with the clone, below its root. panels: what a row of ``panel`` shows, in words.
@@ -27,6 +29,13 @@ class TaskCheck(ABC):
     answer: ClassVar[str]
     bundled: ClassVar[str]
     panels: ClassVar[str]
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def run(self, image: np.ndarray, forward: Forward) -> Any:
+        """The answer for one picture by a function of batches: what ``difference`` and ``measure`` take."""
+        return self.task.run(image, forward)
 
     def default_root(self) -> Path | None:
         """The bundled set, where it is there."""
@@ -42,11 +51,11 @@ class TaskCheck(ABC):
         """Picture uint8 RGB (H, W, 3) and its truth. Raises DenseError for files that cannot be read."""
 
     @abstractmethod
-    def difference(self, found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    def difference(self, found: Any, expected: Any) -> tuple[float, float]:
         """Largest and mean difference of two answers, infinite where one is not finite."""
 
     @abstractmethod
-    def measure(self, answer: np.ndarray, truth: np.ndarray) -> dict:
+    def measure(self, answer: Any, truth: np.ndarray) -> dict:
         """What one picture adds to the metrics."""
 
     @abstractmethod
@@ -54,7 +63,7 @@ class TaskCheck(ABC):
         """Metrics of all measured pictures."""
 
     @abstractmethod
-    def panel(self, image: np.ndarray, truth: np.ndarray, expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    def panel(self, image: np.ndarray, truth: np.ndarray, expected: Any, found: Any) -> np.ndarray:
         """uint8 RGB row that shows where two answers differ."""
 
 
@@ -64,6 +73,26 @@ def absolute_difference(found: np.ndarray, expected: np.ndarray) -> tuple[float,
     return (float(delta.max()), float(delta.mean())) if np.isfinite(delta).all() else (float("inf"),) * 2
 
 
+CHECKS: dict[str, type[TaskCheck]] = {}
+"""By kind of task; bundles of other kinds are verified on their golden input alone."""
+
+
+def register_check(kind: str) -> Callable[[type[TaskCheck]], type[TaskCheck]]:
+    """Class decorator: bundles of tasks of this kind are verified with it."""
+    def register(check: type[TaskCheck]) -> type[TaskCheck]:
+        if CHECKS.setdefault(kind, check) is not check:
+            raise KeyError(f"tasks of kind {kind!r} have a check")
+        return check
+
+    return register
+
+
+def check_of(task: Task) -> TaskCheck | None:
+    """The check of a task, or None."""
+    return CHECKS[task.kind](task) if task.kind in CHECKS else None
+
+
+@register_check("cutout")
 class CutoutCheck(TaskCheck):
     """Alphas, float (H, W) in 0..1, against masks."""
 
@@ -110,7 +139,3 @@ class CutoutCheck(TaskCheck):
         delta = np.nan_to_num(np.abs(found - expected), nan=1.0)
         panels = (image, truth, expected, np.nan_to_num(found), delta / max(float(delta.max()), 1e-12))
         return np.hstack([fit(p, 200, 200) for p in panels])
-
-
-CHECKS: dict[str, TaskCheck] = {"cutout": CutoutCheck()}
-"""By kind of task; bundles of other kinds are verified on their golden input alone."""

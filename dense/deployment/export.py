@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph
 
 OPSETS = range(18, 24)
+# of outputs within -1..1; of larger ones (logits) in proportion to the largest, for float32 has relative errors
 TOLERANCE = {"max": 1e-4, "mean": 1e-5, "metric": 1e-3}
 # (smallest, usual, largest); below 64 the deepest levels are one pixel wide, and OpenVINO refuses to pool that
 LIMITS = {"batch": (1, 1, 64), "height": (64, None, 4096), "width": (64, None, 4096)}
@@ -86,13 +87,16 @@ def export(source: Source, folder: str | Path, settings: ExportSettings | None =
         say(f"written after {time.perf_counter() - begun:.0f} s: model.onnx, "
             f"{(temporary / 'model.onnx').stat().st_size / 2**20:.1f} MiB")
         usual = {k: v[1] for k, v in shapes.items()}
-        write_golden(graph, temporary / "golden", usual)
+        golden = write_golden(graph, temporary / "golden", usual)
         files = {p.relative_to(temporary).as_posix(): sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
         varying = {k: v for k, v in shapes.items() if k in dynamic}
         bundle = Bundle(
             folder=temporary, name=name or source.default_name, task=task, model="model.onnx",
-            inputs=_tensors(graph.input_shapes, usual, dynamic), outputs=_tensors(graph.output_shapes, usual, dynamic),
-            shapes=varying, precision="fp32", opset=settings.opset, files=files, tolerance=dict(TOLERANCE),
+            inputs=_tensors(graph.input_shapes, usual, dynamic),
+            outputs=_tensors(graph.output_shapes, _output_sizes(graph, golden) | usual,
+                             dynamic if {"height", "width"}.isdisjoint(dynamic) else
+                             (*dynamic, *_output_sizes(graph, golden))),
+            shapes=varying, precision="fp32", opset=settings.opset, files=files, tolerance=tolerance_of(golden),
             versions=_versions(), source=source.record(), **source.facts())
         write_description(temporary, bundle.to_dict())
         read_bundle(temporary)
@@ -191,8 +195,14 @@ def write_model(program, path: Path, graph: DeployedGraph) -> None:
     onnx.checker.check_model(str(path))
 
 
-def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> None:
-    """Golden input and PyTorch's output at the usual sizes, as ``input.npy`` and ``output.npy``."""
+def tolerance_of(golden: np.ndarray) -> dict[str, float]:
+    """Tolerances of a bundle with this golden output."""
+    scale = max(1.0, float(np.abs(golden).max()))
+    return TOLERANCE | {k: min(TOLERANCE[k] * scale, 0.1) for k in ("max", "mean")}
+
+
+def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> np.ndarray:
+    """Golden input and PyTorch's output at the usual sizes, as ``input.npy`` and ``output.npy``; returns the output."""
     import torch
 
     (shape,) = graph.input_shapes.values()
@@ -203,6 +213,14 @@ def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> N
     folder.mkdir()
     np.save(folder / "input.npy", picture)
     np.save(folder / "output.npy", output)
+    return output
+
+
+def _output_sizes(graph: DeployedGraph, golden: np.ndarray) -> dict[str, int]:
+    """Sizes of the output, in the golden one, that only follow from those of the inputs, by name."""
+    (shape,) = graph.output_shapes.values()
+    return {name: size for name, size in zip(shape, golden.shape, strict=True)
+            if isinstance(name, str) and name not in graph.dynamic}
 
 
 def _tensors(shapes: dict, usual: dict[str, int], dynamic: Sequence[str]) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dense.deployment.checks import CHECKS
+from dense.deployment.checks import check_of
 from dense.deployment.verify import Comparison, Report
 from dense.io import write_json, write_text
 
@@ -50,7 +50,7 @@ def to_html(report: Report) -> str:
                                         (_cells(c) for c in report.golden))]
     parts += [f"<p>{_text(c.backend)}: {_text(c.error or c.first)}</p>" for c in report.golden if c.error or c.first]
     if report.data:
-        check = CHECKS[bundle.task.kind]
+        check = check_of(bundle.task)
         parts += [f"<h2>{report.pictures} pictures of <code>{_text(report.data_root)}</code></h2>",
                   f"<p>{check.answer.capitalize()} compared with those of {_text(report.reference)}.</p>",
                   _table(("backend", "largest difference", "mean difference", "seconds", ""),

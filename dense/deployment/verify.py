@@ -12,7 +12,8 @@ import numpy as np
 from dense import __version__
 from dense.backends import BACKENDS, Bundle, Session, open_session, read_bundle
 from dense.backends.session import find_backend
-from dense.deployment.checks import CHECKS, TaskCheck, absolute_difference
+import dense.deployment.semantic_check  # noqa: F401  registers itself
+from dense.deployment.checks import TaskCheck, absolute_difference, check_of
 from dense.errors import DatasetError, DenseError, MissingDependencyError
 from dense.io.pairs import Pair
 from dense.tasks.base import each_output
@@ -117,7 +118,7 @@ def verify(folder: str | Path, backends: Sequence[str] = (), data: str | Path | 
         if session is not None:
             sessions[name] = session
     report = Report(bundle, tuple(golden), notes=tuple(notes))
-    check = CHECKS.get(bundle.task.kind)
+    check = check_of(bundle.task)
     root = data if data is not None or check is None else check.default_root()
     if not use_data or not sessions or check is None or root is None:
         return report
@@ -186,7 +187,7 @@ def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Sessio
         answers = {}
         for name, session in runs.items():
             begun = time.perf_counter()
-            answers[name] = bundle.task.run(image, _forward(bundle, session))
+            answers[name] = check.run(image, _forward(bundle, session))
             seconds[name] += time.perf_counter() - begun
             rows[name].append(check.measure(answers[name], truth))
             if name != reference:

@@ -148,8 +148,8 @@ class AreaTable:
         write_text(path, text.getvalue())
 
 
-def add_areas(job: Job, path: Path, inputs: Sequence[str], output: str | None, keep: bool, replace: bool) -> None:
-    """Make the job collect areas and write them as CSV when it ends.
+def open_areas(path: Path, inputs: Sequence[str], output: str | None, keep: bool, replace: bool) -> AreaTable:
+    """The table of a run that is to be written to ``path``.
 
     keep: rows of a table that is there stay, but for pictures that are done anew; replace: it is replaced.
     Raises DenseError, before anything is done, where it cannot be written, is an input or the result, is there and it
@@ -166,7 +166,12 @@ def add_areas(job: Job, path: Path, inputs: Sequence[str], output: str | None, k
                              "adds to it")
         kept = read_areas(path)
     check_folder(path.resolve().parent)
-    table, write, finish = AreaTable(kept if keep else ()), job.write, job.finish
+    return AreaTable(kept if keep else ())
+
+
+def add_areas(job: Job, table: AreaTable, path: Path) -> None:
+    """Make the job collect areas and write them when it ends."""
+    write, finish = job.write, job.finish
 
     def write_and_add(result: SegmentResult, item: Item) -> object:
         outcome = write(result, item)

@@ -68,3 +68,15 @@ def argmax_of(shape: tuple[int, int], classes: int, block: Callable[[slice, slic
                 np.copyto(best, values[index], where=larger)
                 chosen[larger] = index
     return labels
+
+
+def margin_of(shape: tuple[int, int], block: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
+    """By how much the largest of the maps exceeds the second at each pixel, float32 (H, W); block as in ``argmax_of``."""
+    margins = np.zeros(shape, np.float32)
+    for left in range(0, shape[1], BLOCK[1]):
+        columns = slice(left, min(left + BLOCK[1], shape[1]))
+        for top in range(0, shape[0], BLOCK[0]):
+            rows = slice(top, min(top + BLOCK[0], shape[0]))
+            second, first = np.partition(block(rows, columns), (-2, -1), axis=0)[-2:]
+            margins[rows, columns] = first - second
+    return margins

@@ -11,15 +11,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dense.backends import Bundle
 from dense.backends.bundle import Tensor, sha256, write_description
-from dense.tasks import CutoutTask
+from dense.tasks import CutoutTask, SemanticTask, Task
 
 SIZE = 64
 AXES = ("batch", "height", "width")
 
 
-def write_bundle(folder: Path, write_model: Callable[[Path], None], task: CutoutTask, golden: np.ndarray,
-                 forward: Callable[[np.ndarray], np.ndarray], shapes: dict | None = None) -> Path:
-    """A bundle of any ONNX (image -> alpha); sizes that ``shapes`` does not name are those of ``golden``."""
+def write_bundle(folder: Path, write_model: Callable[[Path], None], task: Task, golden: np.ndarray,
+                 forward: Callable[[np.ndarray], np.ndarray], shapes: dict | None = None,
+                 output: Tensor | None = None) -> Path:
+    """A bundle of any ONNX (image -> alpha, or the ``output``); sizes that ``shapes`` does not name are those of
+    ``golden``."""
     shapes = {"batch": (1, 1, 16), "height": (32, task.size[0], 2048), "width": (32, task.size[1], 2048)} \
         if shapes is None else shapes
     (folder / "golden").mkdir(parents=True)
@@ -30,7 +32,7 @@ def write_bundle(folder: Path, write_model: Callable[[Path], None], task: Cutout
     sizes = [axis if axis in shapes else n for axis, n in zip(AXES, (golden.shape[0], *golden.shape[2:]), strict=True)]
     bundle = Bundle(
         folder, "toy", task, "model.onnx", (Tensor("image", "float32", (sizes[0], 3, *sizes[1:])),),
-        (Tensor("alpha", "float32", (sizes[0], 1, *sizes[1:])),), shapes, "fp32", 17, files,
+        (output or Tensor("alpha", "float32", (sizes[0], 1, *sizes[1:])),), shapes, "fp32", 17, files,
         {"max": 1e-3, "mean": 1e-4, "metric": 1e-2})
     write_description(folder, bundle.to_dict())
     return folder
@@ -54,6 +56,43 @@ def toy_bundle(folder: Path, size: int = SIZE, shapes: dict | None = None) -> Pa
     golden = np.random.default_rng(0).uniform(0, 255, (1, 3, size, size)).astype(np.float32)
     return write_bundle(folder, write_model, CutoutTask(size), golden,
                         lambda x: x.mean(1, keepdims=True) / np.float32(255), shapes)
+
+
+COLOURS = SemanticTask((64, 64), classes=("red", "green", "blue light"),
+                       palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+
+
+def semantic_bundle(folder: Path, task: SemanticTask = COLOURS) -> Path:
+    """A bundle whose logits are the colours, a tenth of them at a quarter of the resolution."""
+    def write_model(path: Path) -> None:
+        graph = helper.make_graph(
+            [helper.make_node("AveragePool", ["image"], ["mean"], kernel_shape=[4, 4], strides=[4, 4]),
+             helper.make_node("Div", ["mean", "ten"], ["logits"])], "toy",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3, "rows", "columns"])],
+            [numpy_helper.from_array(np.float32(10), "ten")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+    def forward(x: np.ndarray) -> np.ndarray:
+        n, c, h, w = x.shape
+        return x.reshape(n, c, h // 4, 4, w // 4, 4).mean((3, 5)) / np.float32(10)
+
+    golden = np.random.default_rng(0).uniform(0, 255, (1, 3, *task.size)).astype(np.float32)
+    return write_bundle(folder, write_model, task, golden, forward,
+                        output=Tensor("logits", "float32", ("batch", 3, "rows", "columns")))
+
+
+def write_colours(folder: Path, count: int, suffix: str = ".png") -> list[Path]:
+    """64 x 96 pictures of red over the left half, green over the right, and in all but the first a blue square; of
+    their 6144 pixels 400 * i are blue."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{i}{suffix}" for i in range(count)]
+    for i, path in enumerate(paths):
+        image = np.zeros((64, 96, 3), np.uint8)
+        image[:, :48, 2], image[:, 48:, 1] = 200, 200
+        image[20:40, 20:20 + 20 * i] = (200, 0, 0)  # BGR
+        cv2.imwrite(str(path), image)
+    return paths
 
 
 def disc(height: int = 90, width: int = 120) -> np.ndarray:
