@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,11 +157,13 @@ def build_runner(args, weights: Path, folder: Path, hook=None):
     return runner
 
 
-def in_turn(args, weights: Path, folder: Path) -> tuple[list[float], list[float], float]:
-    """Seconds of each of our and the plain steps, and the largest relative difference of their losses."""
+def in_turn(args, plain, build: Callable) -> tuple[list[float], list[float], float]:
+    """Seconds of each of our and the plain steps, and the largest relative difference of their losses.
+
+    plain: has ``step``; build: takes a hook and gives the runner.
+    """
     from mmengine.hooks import Hook
 
-    plain = Plain(args, weights)
     ours, others, differences = [], [], []
 
     losses: list[float] = []
@@ -186,7 +189,7 @@ def in_turn(args, weights: Path, folder: Path) -> tuple[list[float], list[float]
                   f"{others[batch_idx]:.3f} s, losses {loss:.6f} {other:.6f}", file=sys.stderr, flush=True)
             self.mark = time.perf_counter()
 
-    build_runner(args, weights, folder, Turn()).train()
+    build(Turn()).train()
     return ours[args.warmup:], others[args.warmup:len(ours)], max(differences[:args.warmup + 1])
 
 
@@ -251,7 +254,8 @@ def main() -> None:
             command = [sys.executable, *sys.argv, "--only", side, "--weights", str(weights)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
             memory[side] = json.loads(done.stdout.splitlines()[-1])
-        ours, others, difference = in_turn(args, weights, folder)
+        ours, others, difference = in_turn(args, Plain(args, weights),
+                                           lambda hook: build_runner(args, weights, folder, hook))
     result = paired(ours, others)
     rows = [["DenseRunner", f"{result['ours']:.3f}"], ["plain PyTorch", f"{result['other']:.3f}"]]
     header = ["", "s a step (median)"]

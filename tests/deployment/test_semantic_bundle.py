@@ -57,7 +57,7 @@ def test_the_bundle_says_what_it_is_and_was_verified(shipped):
 @pytest.fixture(scope="module")
 def samples():
     task = build_model(NAME).task
-    dataset = SemanticDataset(SCENES, "val", [LoadSemantic(mode="global"), PackSemantic()], task, limit=COUNT)
+    dataset = SemanticDataset(SCENES, "val", [LoadSemantic(), PackSemantic("global")], task, limit=COUNT)
     return [dataset[i] for i in range(COUNT)]
 
 
