@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def sides(args, folder: Path) -> tuple[dict[tuple[str, str], Callable], dict[str
         runs[name, "eager"] = eager(name, network)
         if args.bundles:
             for backend, session in bundle_sides(name, model, args, folder).items():
-                runs[name, backend] = lambda session=session, picture=picture_of(name): session(picture)
+                runs[name, backend] = partial(session, picture_of(name))
     return runs, counts
 
 

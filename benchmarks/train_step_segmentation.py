@@ -149,8 +149,9 @@ def main() -> None:
                                              ["plain PyTorch", f"{result['other']:.3f}"]]) + (
         f"\n\nratio ours / plain {result['ratio']:.4f} (95 % interval {result['low']:.4f} to {result['high']:.4f}, "
         f"{result['pairs']} pairs); losses of the first steps differ by at most {difference:.1e}")
-    report(f"Training step of {args.network}: width {args.width:g}, {args.size[0]} x {args.size[1]}, batch {args.batch}",
-           text, result | {"loss difference": difference, "seconds": {"ours": ours, "plain": others}}, args.json)
+    size = f"{args.size[0]} x {args.size[1]}"
+    report(f"Training step of {args.network}: width {args.width:g}, {size}, batch {args.batch}", text,
+           result | {"loss difference": difference, "seconds": {"ours": ours, "plain": others}}, args.json)
 
 
 if __name__ == "__main__":

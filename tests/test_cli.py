@@ -66,7 +66,8 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     (["train", "isnet_cutouts", "--batch-size", "0"], "batch_size 0: must be at least 1"),
     (["train", "isnet_cutouts", "--data-root", "nowhere"], "the data set was not found"),
     (["train", "isnet_cutouts", "--minutes", "0"], "minutes 0.0: must be above 0"),
-    (["test", "isnet_cutouts", "isnet@nothing"], "no weights are called 'isnet@nothing'; shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
+    (["test", "isnet_cutouts", "isnet@nothing"],
+     "no weights are called 'isnet@nothing'; shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
     (["test", "isnet_cutouts", "nowhere.pth"], "nowhere.pth: no such weights file"),
 ])
 def test_a_problem_of_the_user_is_one_message_and_status_1(arguments, words, tmp_path, monkeypatch, capsys):

@@ -41,8 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--what", default="overlay", metavar="KIND[,KIND...]",
                         help="overlay (default), labels (values are indices), colours, masks; the first is the result, "
                         "the others are written beside it")
-    parser.add_argument("--areas", metavar="FILE", help="a CSV for the whole run: pixels and share of each class in each "
-                        "picture")
+    parser.add_argument("--areas", metavar="FILE", help="a CSV for the whole run: pixels and share of each class in "
+                        "each picture")
     parser.add_argument("--opacity", type=_share, default=0.5, help="of the colours in overlays, 0 to 1 "
                         "(default %(default)s)")
     parser.add_argument("--no-legend", dest="legend", action="store_false", help="overlays as large as their pictures, "

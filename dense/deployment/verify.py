@@ -12,7 +12,6 @@ import numpy as np
 from dense import __version__
 from dense.backends import BACKENDS, Bundle, Session, open_session, read_bundle
 from dense.backends.session import find_backend
-import dense.deployment.semantic_check  # noqa: F401  registers itself
 from dense.deployment.checks import TaskCheck, absolute_difference, check_of
 from dense.errors import DatasetError, DenseError, MissingDependencyError
 from dense.io.pairs import Pair

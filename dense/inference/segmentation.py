@@ -112,8 +112,8 @@ class SegmentResult(Result):
         return np.vstack([made, self.legend(all_classes=all_classes)]) if legend else made
 
     def to_dict(self) -> dict:
-        """See ``Result.to_dict``. segments: of each class that occurs its name, index, colour, pixels, share, box (x, y,
-        width, height) and mask in COCO's run lengths."""
+        """See ``Result.to_dict``. segments: of each class that occurs its name, index, colour, pixels, share, box (x,
+        y, width, height) and mask in COCO's run lengths."""
         areas = self.areas()
         segments = []
         for index in self.present:
@@ -134,8 +134,8 @@ class SegmentResult(Result):
                        labels=cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST))
 
     def save(self, path: str | Path, kind: str = "labels", opacity: float = 0.5, legend: bool = True) -> Path:
-        """Write the labels (a PNG whose values are the indices, in the colours of the palette), or an 'overlay' over the
-        picture, or the 'colours' alone.
+        """Write the labels (a PNG whose values are the indices, in the colours of the palette), or an 'overlay' over
+        the picture, or the 'colours' alone.
 
         Raises ImageError where the format cannot hold the picture, DenseError where the file cannot be written.
         """

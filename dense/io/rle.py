@@ -30,8 +30,9 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     """The mask, bool (H, W), of either form (``bytes`` will do as well). Raises ValueError for what is none."""
     height, width = (int(side) for side in rle["size"])
     counts = rle["counts"]
-    runs = _unpack(counts.encode() if isinstance(counts, str) else counts) if isinstance(counts, str | bytes) else counts
-    runs = np.asarray(runs, np.int64)
+    if isinstance(counts, str | bytes):
+        counts = _unpack(counts.encode() if isinstance(counts, str) else counts)
+    runs = np.asarray(counts, np.int64)
     if (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"run lengths of {runs.sum()} pixels are no mask of {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1

@@ -71,7 +71,7 @@ def argmax_of(shape: tuple[int, int], classes: int, block: Callable[[slice, slic
 
 
 def margin_of(shape: tuple[int, int], block: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
-    """By how much the largest of the maps exceeds the second at each pixel, float32 (H, W); block as in ``argmax_of``."""
+    """By how much the largest of the maps exceeds the second at each pixel, float32 (H, W); see ``argmax_of``."""
     margins = np.zeros(shape, np.float32)
     for left in range(0, shape[1], BLOCK[1]):
         columns = slice(left, min(left + BLOCK[1], shape[1]))

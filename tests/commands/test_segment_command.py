@@ -162,7 +162,8 @@ def test_a_video_shows_the_overlay_with_a_legend(segment, tmp_path):
 
 def test_watching_a_folder(segment, tmp_path):
     write_colours(tmp_path / "in", 2)
-    assert segment(tmp_path / "in", "-o", tmp_path / "out", "--watch", "--idle", 0.5, "--areas", tmp_path / "a.csv") == 0
+    options = "--watch", "--idle", 0.5, "--areas", tmp_path / "a.csv"
+    assert segment(tmp_path / "in", "-o", tmp_path / "out", *options) == 0
     assert names(tmp_path / "out") == ["0.png", "1.png"] and len(rows(tmp_path / "a.csv")) == 6
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package, reason="bundles need the extra 'deploy'")
+pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
+pytest.importorskip("onnxscript", reason="exporting needs the extra 'deploy' (onnxscript)")
+pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
 pytest.importorskip("mmseg", reason="FFNet needs the extra 'seg'")
 from tiny_bundle import perturb, rehash
 

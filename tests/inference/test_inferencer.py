@@ -228,7 +228,7 @@ def test_a_bundle_of_fixed_shape_is_fed_its_batch_and_no_other_size(tmp_path, ca
 @pytest.mark.parametrize(("arguments", "error", "words"), [
     (dict(name_or_bundle="isnet"), ConfigError, "has no weights, its output would mean nothing"),
     (dict(name_or_bundle="isnte", weights="x.pth"), DenseError, "x.pth: no such weights file"),
-    (dict(name_or_bundle="isnet@nothing"), WeightsError, "shipped: isnet@cutouts"),
+    (dict(name_or_bundle="isnet@nothing"), WeightsError, "shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
     (dict(name_or_bundle="isnet@cutouts", backend="openvino"), ConfigError, "dense export"),
     (dict(name_or_bundle="isnet@cutouts", device="cuda:7"), ConfigError, "device 'cuda:7' cannot be used"),
     (dict(name_or_bundle="isnet@cutouts", device="toaster"), ConfigError, "device 'toaster' cannot be used"),

@@ -102,7 +102,8 @@ def test_labels_of_many_classes_are_16_bit(tmp_path):
 
 def test_overlays_and_colours_are_saved(street, tmp_path):
     np.testing.assert_array_equal(read_image(street.save(tmp_path / "c.png", "colours")), street.colours())
-    np.testing.assert_array_equal(read_image(street.save(tmp_path / "o.png", "overlay", 0.3, False)), street.overlay(0.3))
+    saved = read_image(street.save(tmp_path / "o.png", "overlay", 0.3, False))
+    np.testing.assert_array_equal(saved, street.overlay(0.3))
     assert Image.open(io.BytesIO(street.encode(".jpg", "overlay"))).size[0] == 90
     for suffix, kind in ((".jpg", "labels"), (".webp", "labels"), (".jpg", "colours")):
         with pytest.raises(ImageError, match=r"\.png"):
@@ -115,7 +116,7 @@ def test_plain_values(street):
     values = json.loads(json.dumps(street.to_dict()))
     assert (values["source"], values["width"], values["height"]) == ("street.jpg", 90, 60)
     car = next(s for s in values["segments"] if s["class"] == "parked car")
-    assert car["index"] == 1 and car["pixels"] == 150 and car["box"] == [10, 40, 15, 10] and car["colour"] == [0, 0, 142]
+    assert (car["index"], car["pixels"], car["box"], car["colour"]) == (1, 150, [10, 40, 15, 10], [0, 0, 142])
     np.testing.assert_array_equal(decode_rle(car["rle"]), street.mask("parked car"))
 
 

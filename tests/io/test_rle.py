@@ -7,7 +7,8 @@ from dense.io.rle import decode_rle, encode_rle
 
 def masks():
     rng = np.random.default_rng(0)
-    yield from (rng.random((h, w)) < p for h, w in ((1, 1), (1, 9), (7, 1), (13, 29), (200, 301)) for p in (0, .02, .5, 1))
+    for shape in ((1, 1), (1, 9), (7, 1), (13, 29), (200, 301)):
+        yield from (rng.random(shape) < density for density in (0, 0.02, 0.5, 1))
     yield np.indices((301, 400)).sum(0) > 350
     large = np.zeros((2000, 3000), bool)
     large[5:-7, 11:13] = True  # runs that take more digits than one

@@ -139,7 +139,7 @@ def test_shipped_ones_come_first_then_the_cache_then_what_was_trained(place, net
     assert find_weights("isnet@mine") == cached_path("isnet@mine")
     assert find("isnet@run").place == "trained"
     assert {name: found.place for name, found in list_found().items()} == {
-        "isnet@cutouts": "shipped", "isnet@mine": "cache", "isnet@run": "trained"}
+        **dict.fromkeys(list_shipped(), "shipped"), "isnet@mine": "cache", "isnet@run": "trained"}
 
 
 def test_trained_weights_are_those_of_the_model_that_was_trained(place, network):
@@ -182,8 +182,9 @@ def test_unknown_names_are_an_error_with_near_misses_and_what_there_is(place, ne
     with pytest.raises(WeightsError) as caught:
         find("isnet@general_use")
     assert str(caught.value) == (
-        "no weights are called 'isnet@general_use'; shipped: isnet@cutouts; in the cache: isnet@mine; trained here: "
-        "isnet@run7; to be had: isnet@general-use, isnet@dis5k (dense weights list); did you mean isnet@general-use?")
+        "no weights are called 'isnet@general_use'; shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts; in the "
+        "cache: isnet@mine; trained here: isnet@run7; to be had: isnet@general-use, isnet@dis5k (dense weights list); "
+        "did you mean isnet@general-use?")
     with pytest.raises(WeightsError, match=r"dis5k: known, but not.*isnet\.pth by hand \(https.* --name isnet@dis5k"):
         find("isnet@dis5k")
 
@@ -228,8 +229,8 @@ def test_the_list_says_what_is_here_and_how_to_get_the_rest(place, network):
     put(place / "work_dirs/run/best.safetensors", network, iterations=7)
     rows = {row["name"]: row for row in list_weights()}
     assert {name: row["state"] for name, row in rows.items()} == {
-        "isnet@cutouts": "shipped", "isnet@general-use": "absent", "isnet@dis5k": "absent", "isnet@mine": "cache",
-        "isnet@run": "trained"}
+        **dict.fromkeys(list_shipped(), "shipped"), "isnet@general-use": "absent", "isnet@dis5k": "absent",
+        "isnet@mine": "cache", "isnet@run": "trained"}
     assert rows["isnet@general-use"]["bytes"] == 176_579_397
     assert rows["isnet@general-use"]["remedy"] == "dense weights get isnet@general-use"
     assert rows["isnet@dis5k"]["bytes"] is None
