@@ -29,15 +29,16 @@ class Inferencer:
     backend: for bundles 'auto' (None), 'onnxruntime' or 'openvino'; for names 'torch'.
     mode: of the task, None takes its usual one. Of cut-outs: 'global' (stretched to the task's size), 'whole' (at its
         own resolution) or 'tiled' (global, then tiles of it where it is unsure, for pictures larger than the task's
-        size).
+        size). Of semantic segmentation: 'global' (scaled to the task's size), 'whole' or 'sliding' (overlapping windows
+        of the task's size).
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
     encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
     task: entries of the task to replace, for example ``dict(min_max=True, cut=True)``: cut-outs exactly as the
     published script makes them (a picture without a subject then gets one made of noise).
     input_alpha: False takes transparent inputs as if they were opaque.
 
-    ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult`` ...); ``model(pictures)`` a ``Results``
-    iterator in the order of the input:
+    ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult``, ``SegmentResult`` ...);
+    ``model(pictures)`` a ``Results`` iterator in the order of the input:
 
         alpha = Inferencer("isnet@cutouts")("photo.jpg").alpha
         for result in Inferencer("bundle")("photos", recursive=True):

@@ -10,7 +10,7 @@ from tiny_bundle import make_graph
 from dense import build_model
 from dense.backends import BACKENDS, open_session, read_bundle
 from dense.cli import main
-from dense.deployment.export import ExportSettings, export
+from dense.deployment.export import TOLERANCE, ExportSettings, _output_sizes, export, tolerance_of
 from dense.deployment.source import Source, rebuild
 from dense.errors import ConfigError, ExportError, MissingDependencyError, WeightsError
 from dense.tasks import CutoutTask
@@ -181,3 +181,18 @@ def test_the_golden_picture_is_a_picture_and_always_the_same():
     assert picture.shape == (3, 60, 80) and picture.dtype == np.uint8 and picture.std() > 20
     assert np.array_equal(picture, golden_picture(60, 80))
     assert not np.array_equal(picture, golden_picture(60, 80, seed=1))
+
+
+# outputs that are not as large as the input, or beyond -1..1
+
+def test_sizes_that_only_follow_are_those_of_the_golden_output():
+    graph = make_graph()
+    assert _output_sizes(graph, np.zeros((1, 1, 48, 64))) == {}
+    graph.output_shapes = {"logits": ("batch", 7, "rows", "columns")}
+    assert _output_sizes(graph, np.zeros((1, 7, 12, 16))) == {"rows": 12, "columns": 16}
+
+
+def test_tolerances_are_in_proportion_to_outputs_beyond_one():
+    assert tolerance_of(np.float32([0.5, -0.9])) == TOLERANCE
+    assert tolerance_of(np.float32([3, -20])) == pytest.approx({"max": 2e-3, "mean": 2e-4, "metric": 1e-3})
+    assert tolerance_of(np.float32([1e6]))["max"] == 0.1  # never one that takes all

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from dense.tasks import SemanticTask, as_task, task_from_dict
 from dense.tasks.palettes import CITYSCAPES, distinct_colours
 from dense.tasks.plan import blend_weights
+from dense.tasks.resample import margin_of
 
 CLASSES = ("sky", "road", "house", "tree", "car")
 
@@ -192,3 +193,10 @@ def test_invalid_values(values, message):
 def test_importing_it_loads_no_torch():
     code = "import sys, dense.tasks.semantic; sys.exit(bool({'torch', 'mmengine'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_margins_are_what_the_largest_map_has_above_the_second():
+    maps = np.random.default_rng(0).normal(size=(5, 70, 1100)).astype(np.float32)  # more than one block each way
+    ordered = np.sort(maps, axis=0)
+    np.testing.assert_array_equal(margin_of((70, 1100), lambda rows, columns: maps[:, rows, columns]),
+                                  ordered[-1] - ordered[-2])
