@@ -7,6 +7,16 @@ from dense.datasets.transforms.cutout import (
     RandomFlip,
     RandomPhotometric,
     RandomRotate,
+    RandomZoom,
 )
 
-__all__ = ["CopyPaste", "LoadPair", "PackCutout", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate"]
+__all__ = [
+    "CopyPaste",
+    "LoadPair",
+    "PackCutout",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomPhotometric",
+    "RandomRotate",
+    "RandomZoom",
+]
