@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"dense {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for info in sorted(pkgutil.iter_modules(commands.__path__), key=lambda i: i.name):
+        if info.name.startswith("_"):  # shared by verbs
+            continue
         module = importlib.import_module(f"dense.commands.{info.name}")
         verb = verbs.add_parser(info.name, help=module.HELP, description=module.__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dense.backends import Bundle, read_bundle
+from dense.backends import bundle as bundles
 from dense.backends.bundle import Tensor, sha256
 from dense.deployment.bisect import SCOPES
 from dense.tasks import CutoutTask
@@ -65,7 +66,7 @@ def write_description(folder: Path, values: dict, rehash: bool = True) -> None:
     if rehash:
         names = ("model.onnx", "golden/input.npy", "golden/output.npy")
         values["files"] = {n: sha256(folder / n) for n in names if (folder / n).is_file()}
-    (folder / "bundle.json").write_text(json.dumps(values), encoding="utf-8")
+    bundles.write_description(folder, values)
 
 
 def rehash(folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Bundles: a folder with a network as ONNX, and everything else that is needed to run it, in ``bundle.json``.
 
     bundle.json          format and version, task, inputs and outputs, shapes, precision, versions, licences, hashes
+    bundle.json.sha256   its own hash, as sha256sum writes and checks it
     model.onnx           values 0..255 in, final activation inside
     golden/input.npy     what the exporter fed, and
     golden/output.npy    what its framework answered
     verify.json, .html   not part of it: what ``dense verify`` found
 
-Reading needs numpy alone.
+Reading needs numpy and the task's own imports.
 """
 from __future__ import annotations
 
@@ -18,10 +19,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from dense.errors import BundleError
-from dense.tasks import CutoutTask, task_from_dict
+from dense.io import write_json, write_text
+from dense.tasks import Task, task_from_dict
 
 FORMAT, VERSION = "dense-bundle", 1
 DESCRIPTION = "bundle.json"
+DIGEST = "bundle.json.sha256"
 DTYPES = ("float32", "float16", "uint8", "int32", "int64")
 
 
@@ -47,7 +50,7 @@ class Bundle:
 
     folder: Path
     name: str
-    task: CutoutTask
+    task: Task
     model: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -173,8 +176,15 @@ def _sizes(name: str, values: object) -> tuple[int, int, int]:
     return low, usual, high
 
 
+def write_description(folder: Path, values: dict) -> None:
+    """Write ``bundle.json`` (``Bundle.to_dict``) and its hash."""
+    write_json(folder / DESCRIPTION, values)
+    write_text(folder / DIGEST, f"{sha256(folder / DESCRIPTION)}  {DESCRIPTION}\n")
+
+
 def check_files(bundle: Bundle) -> None:
-    """BundleError if a file is missing or is not the one that was exported."""
+    """BundleError if a file is missing or is not the one that was exported; ``bundle.json`` itself too."""
+    _check_description(bundle.folder)
     for name, expected in bundle.files.items():
         path = bundle.folder / name
         try:
@@ -185,6 +195,18 @@ def check_files(bundle: Bundle) -> None:
         if found != expected:
             raise BundleError(f"{path}: damaged or changed since the export (sha256 {found[:12]}..., expected "
                               f"{expected[:12]}...). Remedy: copy or export the bundle again")
+
+
+def _check_description(folder: Path) -> None:
+    try:
+        expected = (folder / DIGEST).read_text(encoding="ascii", errors="replace").split()
+    except OSError as error:
+        raise BundleError(f"{folder / DIGEST}: {error.strerror or error}; the bundle is incomplete. "
+                          "Remedy: copy or export it again") from None
+    if expected != [sha256(folder / DESCRIPTION), DESCRIPTION]:
+        raise BundleError(f"{folder / DESCRIPTION}: damaged or changed since the export (see {DIGEST}). Remedy: copy "
+                          f"or export the bundle again; if you changed it on purpose, sha256sum {DESCRIPTION} > "
+                          f"{DIGEST} in its folder")
 
 
 def sha256(path: Path) -> str:

@@ -50,10 +50,11 @@ class Session(ABC):
     def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``run`` with inputs that were checked."""
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """The first output for the only input."""
+    def __call__(self, batch: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        """For the only input: the only output, or several by name."""
         (name,) = self.input_names
-        return next(iter(self.run({name: batch}).values()))
+        outputs = self.run({name: batch})
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def describe(self) -> str:
         """One line for people: backend, version, device."""

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dense import __version__
-from dense.backends.bundle import DESCRIPTION, Bundle, Tensor, is_bundle, read_bundle, sha256
+from dense.backends.bundle import Bundle, Tensor, is_bundle, read_bundle, sha256, write_description
 from dense.deployment.golden import golden_picture
 from dense.deployment.source import Source
 from dense.errors import ConfigError, DenseError, ExportError, MissingDependencyError
-from dense.io import write_json
 
 if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph
@@ -95,7 +94,7 @@ def export(source: Source, folder: str | Path, settings: ExportSettings | None =
             inputs=_tensors(graph.input_shapes, usual, dynamic), outputs=_tensors(graph.output_shapes, usual, dynamic),
             shapes=varying, precision="fp32", opset=settings.opset, files=files, tolerance=dict(TOLERANCE),
             versions=_versions(), source=source.record(), **source.facts())
-        write_json(temporary / DESCRIPTION, bundle.to_dict())
+        write_description(temporary, bundle.to_dict())
         read_bundle(temporary)
     return replace(bundle, folder=folder)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dense.deployment.verify import METRICS, Comparison, Report
+from dense.deployment.checks import CHECKS
+from dense.deployment.verify import Comparison, Report
 from dense.io import write_json, write_text
 
 STYLE = """
@@ -49,18 +50,21 @@ def to_html(report: Report) -> str:
                                         (_cells(c) for c in report.golden))]
     parts += [f"<p>{_text(c.backend)}: {_text(c.error or c.first)}</p>" for c in report.golden if c.error or c.first]
     if report.data:
+        check = CHECKS[bundle.task.kind]
         parts += [f"<h2>{report.pictures} pictures of <code>{_text(report.data_root)}</code></h2>",
-                  f"<p>Alphas compared with those of {_text(report.reference)}.</p>",
+                  f"<p>{check.answer.capitalize()} compared with those of {_text(report.reference)}.</p>",
                   _table(("backend", "largest difference", "mean difference", "seconds", ""),
                          (_cells(c) for c in report.data)),
-                  _table(("", *METRICS), ([name, *(f"{figures[m]:.5f}" for m in METRICS)]
-                                          for name, figures in report.figures.items())),
+                  _table(("", *check.metrics), ([name, *(f"{figures[m]:.5f}" for m in check.metrics)]
+                                                for name, figures in report.figures.items())),
                   "<h2>Largest differences</h2>",
-                  "<p>Picture, truth, alpha of the reference, alpha of the backend, and their difference, stretched so "
-                  "that the largest is white.</p>"]
+                  f"<p>{check.panels}, stretched so that the largest is white.</p>"]
         parts += [f"<figure><img alt='' src='data:image/png;base64,{_png(p.panel)}'><figcaption>{_text(p.name)}, "
                   f"{_text(p.backend)}: largest {p.max:.2e}, mean {p.mean:.2e}</figcaption></figure>"
                   for p in report.worst if p.panel is not None]
+    if report.unread:
+        parts += [f"<h2>{len(report.unread)} pictures that could not be compared</h2>",
+                  _table(("", ""), ([name, _Raw(html.escape(reason))] for name, reason in report.unread))]
     parts += [f"<p>{_text(note)}</p>" for note in report.notes]
     parts += ["<h2>Bundle</h2>", _table(("", ""), ([k, str(v)] for k, v in facts))]
     return "\n".join(parts) + "</html>\n"
@@ -70,10 +74,14 @@ def to_lines(report: Report) -> list[str]:
     """The report for the terminal."""
     lines = [f"golden  {_line(c)}" for c in report.golden]
     if report.data:
-        lines += [f"data    {_line(c)}; " + ", ".join(f"{m} {c.deltas[m]:+.1e}" for m in METRICS) for c in report.data]
+        lines += [f"data    {_line(c)}; " + ", ".join(f"{m} {d:+.1e}" for m, d in c.deltas.items())
+                  for c in report.data]
         figures = next(iter(report.figures.values()))
         lines.append(f"        {report.pictures} pictures of {report.data_root}, against {report.reference}: "
-                     + ", ".join(f"{m} {figures[m]:.4f}" for m in METRICS))
+                     + ", ".join(f"{m} {v:.4f}" for m, v in figures.items()))
+    if report.unread:
+        lines.append(f"unread  {len(report.unread)} pictures could not be compared:")
+        lines += [f"        {name}: {reason.removeprefix(f'{name}: ')}" for name, reason in report.unread]
     lines += [f"note    {note}" for note in report.notes]
     lines += [f"        {c.first}" for c in report.golden if c.first]
     return lines

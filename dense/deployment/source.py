@@ -54,17 +54,13 @@ class Source:
         return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(dict.fromkeys(parts))).strip("-.")
 
     def build(self) -> nn.Module:
-        """The model in eval mode on the CPU; ConfigError if it is one that is not deployed."""
+        """The model in eval mode on the CPU; ConfigError if there is none of the name."""
         try:
             from dense.models.build import build_model
         except ImportError as error:
             raise MissingDependencyError(f"building {self.model!r} needs PyTorch and mmengine, which cannot be "
                                          f"imported ({error}). Remedy: pip install dense") from None
-        model = build_model(_name_or_config(self.model), weights=self.weights)
-        if not hasattr(model, "graph") or not hasattr(getattr(model, "network", None), "finest"):
-            raise ConfigError(f"{self.model} serves training only, it cannot be exported. Remedy: another of "
-                              "`dense models`")
-        return model
+        return build_model(_name_or_config(self.model), weights=self.weights)
 
     def record(self) -> dict:
         """What a bundle keeps of this."""

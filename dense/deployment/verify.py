@@ -12,13 +12,12 @@ import numpy as np
 from dense import __version__
 from dense.backends import BACKENDS, Bundle, Session, open_session, read_bundle
 from dense.backends.session import find_backend
+from dense.deployment.checks import CHECKS, TaskCheck, absolute_difference
 from dense.errors import DatasetError, DenseError, MissingDependencyError
-from dense.io import find_pairs, find_splits, read_image, read_mask, split_folders
-from dense.tasks.pictures import fit
+from dense.io.pairs import Pair
+from dense.tasks.base import each_output
 
 LOGGER = logging.getLogger("dense")
-METRICS = ("maxF", "MAE", "IoU")
-VALIDATION = "DIS-VD"
 WORST = 6
 
 Say = Callable[[str], None]
@@ -44,9 +43,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the data on which a backend differs from the reference: largest and mean difference of alpha.
+    """A picture of the data on which a backend differs from the reference: largest and mean difference.
 
-    panel: uint8 RGB row of picture, truth, the reference's alpha, the backend's, and their difference, stretched.
+    panel: uint8 RGB row that shows it.
     """
 
     name: str
@@ -61,7 +60,8 @@ class Report:
     """What a verification found; see ``to_dict`` for the JSON.
 
     golden, data: a comparison for each backend; reference: what the data were compared with; figures: the task's
-    metrics by backend, the reference first; worst: pictures with the largest differences.
+    metrics by backend, the reference first; worst: pictures with the largest differences; unread: pictures of the data
+    that could not be compared, with the reason.
     """
 
     bundle: Bundle
@@ -72,6 +72,7 @@ class Report:
     reference: str = ""
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     worst: tuple[Picture, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,6 +87,7 @@ class Report:
             "tolerance": self.bundle.tolerance, "golden": [asdict(c) for c in self.golden],
             "data": {"root": self.data_root, "pictures": self.pictures, "reference": self.reference,
                      "figures": self.figures, "backends": [asdict(c) for c in self.data],
+                     "unread": [{"name": name, "reason": reason} for name, reason in self.unread],
                      "worst": [{"name": p.name, "backend": p.backend, "max": p.max, "mean": p.mean}
                                for p in self.worst]},
             "notes": list(self.notes), "versions": {"dense": __version__, **{
@@ -115,10 +117,12 @@ def verify(folder: str | Path, backends: Sequence[str] = (), data: str | Path | 
         if session is not None:
             sessions[name] = session
     report = Report(bundle, tuple(golden), notes=tuple(notes))
-    pairs, root = _data(bundle, data, limit) if use_data else ([], "")
-    if not pairs or not sessions:
+    check = CHECKS.get(bundle.task.kind)
+    root = data if data is not None or check is None else check.default_root()
+    if not use_data or not sessions or check is None or root is None:
         return report
-    return compare_data(report, sessions, graph, pairs, root, say)
+    pairs, place = check.find(root)
+    return compare_data(report, check, sessions, graph, spread(pairs, limit), place, say)
 
 
 def compare_golden(bundle: Bundle, backend: str, graph=None) -> tuple[Comparison, Session | None]:
@@ -140,16 +144,10 @@ def compare_golden(bundle: Bundle, backend: str, graph=None) -> tuple[Comparison
         return Comparison(backend, False, error=f"{type(error).__name__}: {line}"), None
     if found.shape != expected.shape:
         return Comparison(session.describe(), False, error=f"output {found.shape} instead of {expected.shape}"), None
-    largest, mean = difference(found, expected)
+    largest, mean = absolute_difference(found, expected)
     passed = largest <= bundle.tolerance["max"] and mean <= bundle.tolerance["mean"]
     first = "" if passed else _first_layer(bundle, backend, inputs, graph)
     return Comparison(session.describe(), passed, largest, mean, {}, seconds, first=first), session
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Largest and mean absolute difference; infinite where a value is not finite."""
-    delta = np.abs(found.astype(np.float64) - expected)
-    return (float(delta.max()), float(delta.mean())) if np.isfinite(delta).all() else (float("inf"),) * 2
 
 
 def _first_layer(bundle: Bundle, backend: str, inputs: Mapping[str, np.ndarray], graph) -> str:
@@ -163,9 +161,12 @@ def _first_layer(bundle: Bundle, backend: str, inputs: Mapping[str, np.ndarray],
                                      "reference that is not the exported model")
 
 
-def compare_data(report: Report, sessions: Mapping[str, Session], graph, pairs: Sequence, root: str,
-                 say: Say = lambda text: None) -> Report:
-    """The report with every session compared on pictures, with PyTorch, or with the first session without it."""
+def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Session], graph, pairs: Sequence[Pair],
+                 root: str, say: Say = lambda text: None) -> Report:
+    """The report with every session compared on pictures, with PyTorch, or with the first session without it.
+
+    Raises DatasetError where no picture could be read.
+    """
     bundle, runs = report.bundle, dict(sessions)
     if graph is not None:
         from dense.backends.torch import TorchSession
@@ -173,69 +174,60 @@ def compare_data(report: Report, sessions: Mapping[str, Session], graph, pairs: 
         runs = {"torch": TorchSession(graph, "cpu")} | runs
     reference = next(iter(runs))
     rows: dict[str, list[dict]] = {name: [] for name in runs}
-    seconds, found, worst = dict.fromkeys(runs, 0.0), [], []
+    seconds, found, worst, unread = dict.fromkeys(runs, 0.0), [], [], []
     for number, pair in enumerate(pairs, start=1):
-        image, mask, alphas = read_image(pair.image), read_mask(pair.mask), {}
-        for name, session in runs.items():
-            begun = time.perf_counter()
-            alphas[name] = bundle.task.run(image, _forward(bundle, session))
-            seconds[name] += time.perf_counter() - begun
-            rows[name].append(_metrics(alphas[name], mask))
-            if name != reference:
-                found.append(Picture(pair.name, name, *difference(alphas[name], alphas[reference])))
-                if len(worst) < WORST or found[-1].max > worst[-1].max:
-                    drawn = replace(found[-1], panel=comparison_panel(image, mask, alphas[reference], alphas[name]))
-                    worst = sorted([*worst, drawn], key=lambda p: p.max, reverse=True)[:WORST]
         if number % 10 == 0 or number == len(pairs):
             say(f"pictures {number}/{len(pairs)}")
-    figures = {name: _summary(rows[name]) for name in runs}
+        try:
+            image, truth = check.read(pair)
+        except (DenseError, MemoryError) as error:
+            unread.append((pair.name, str(error) or type(error).__name__))
+            continue
+        answers = {}
+        for name, session in runs.items():
+            begun = time.perf_counter()
+            answers[name] = bundle.task.run(image, _forward(bundle, session))
+            seconds[name] += time.perf_counter() - begun
+            rows[name].append(check.measure(answers[name], truth))
+            if name != reference:
+                found.append(Picture(pair.name, name, *check.difference(answers[name], answers[reference])))
+                if len(worst) < WORST or found[-1].max > worst[-1].max:
+                    drawn = replace(found[-1], panel=check.panel(image, truth, answers[reference], answers[name]))
+                    worst = sorted([*worst, drawn], key=lambda p: p.max, reverse=True)[:WORST]
+    if len(unread) == len(pairs):
+        raise DatasetError(f"{root}: none of {len(pairs)} pictures could be read, first {unread[0][1]}")
+    figures = {name: check.summary(rows[name]) for name in runs}
     data = []
     for name, session in runs.items():
         own = [p for p in found if p.backend == name]
         if name == reference:
             continue
         largest, mean = max(p.max for p in own), float(np.mean([p.mean for p in own]))
-        deltas = {m: figures[name][m] - figures[reference][m] for m in METRICS}
+        deltas = {m: figures[name][m] - figures[reference][m] for m in check.metrics}
         passed = (largest <= bundle.tolerance["max"] and max(p.mean for p in own) <= bundle.tolerance["mean"]
                   and max(map(abs, deltas.values())) <= bundle.tolerance["metric"])
         data.append(Comparison(session.describe(), passed, largest, mean, deltas, seconds[name]))
-    return replace(report, data=tuple(data), data_root=root, pictures=len(pairs), figures=figures, worst=tuple(worst),
-                   reference=runs[reference].describe())
+    return replace(report, data=tuple(data), data_root=root, pictures=len(pairs) - len(unread), figures=figures,
+                   worst=tuple(worst), unread=tuple(unread), reference=runs[reference].describe())
 
 
-def comparison_panel(image: np.ndarray, mask: np.ndarray, expected: np.ndarray, found: np.ndarray,
-                     size: int = 200) -> np.ndarray:
-    """uint8 RGB row: picture, truth, two alphas (float 0..1), and their difference stretched to its largest value."""
-    delta = np.nan_to_num(np.abs(found - expected), nan=1.0)
-    panels = (image, mask, expected, np.nan_to_num(found), delta / max(float(delta.max()), 1e-12))
-    return np.hstack([fit(p, size, size) for p in panels])
+def spread(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
+    """``limit`` of the pairs, from all over."""
+    if limit is None or len(pairs) <= limit:
+        return list(pairs)
+    return [pairs[round(i * (len(pairs) - 1) / max(1, limit - 1))] for i in range(limit)]
 
 
-def _forward(bundle: Bundle, session: Session) -> Callable[[np.ndarray], np.ndarray]:
+def _forward(bundle: Bundle, session: Session) -> Callable[[np.ndarray], list]:
     """The session as a function of batches, filled up where the bundle's batch is fixed."""
     least = bundle.limits(bundle.inputs[0])[0][0]
 
-    def forward(batch: np.ndarray) -> np.ndarray:
+    def forward(batch: np.ndarray) -> list:
         filled = np.concatenate([batch, np.repeat(batch[-1:], least - len(batch), axis=0)]) if len(batch) < least \
             else batch
-        return session(filled)[:len(batch)]
+        return each_output(session(filled))[:len(batch)]
 
     return forward
-
-
-def _metrics(alpha: np.ndarray, mask: np.ndarray) -> dict:
-    from dense.evaluation import iou, mae, precision_recall
-
-    alpha = np.nan_to_num(alpha, nan=0.0, posinf=1.0, neginf=0.0)  # the difference says that it was not finite
-    levels = np.rint(alpha * 255).astype(np.uint8)
-    return {"counts": precision_recall(levels, mask), "MAE": mae(alpha, mask), "IoU": iou(levels, mask)}
-
-
-def _summary(rows: Sequence[dict]) -> dict[str, float]:
-    from dense.evaluation import max_f
-
-    return {"maxF": max_f([r["counts"] for r in rows]), **{m: float(np.mean([r[m] for r in rows]))
-                                                           for m in ("MAE", "IoU")}}
 
 
 def _names(backends: Sequence[str]) -> list[str]:
@@ -265,22 +257,3 @@ def _graph(bundle: Bundle, weights: str | Path | None, notes: list[str]):
         notes.append(f"PyTorch's model was not built, pictures are compared with the first backend: {error}")
         LOGGER.info(notes[-1])
         return None
-
-
-def _data(bundle: Bundle, root: str | Path | None, limit: int | None) -> tuple[list, str]:
-    """Pairs of picture and mask, and where they come from; none where there is no bundled data."""
-    if bundle.task.kind != "cutout":
-        return [], ""
-    if root is None:
-        places = (Path(__file__).resolve().parents[2] / "data" / "cutouts", Path("data/cutouts"))
-        root = next((p for p in places if p.is_dir()), None)
-        if root is None:
-            return [], ""
-    splits = find_splits(root)
-    split = VALIDATION if VALIDATION in splits else splits[0] if splits else None
-    pairs = find_pairs(*split_folders(root, split)).pairs
-    if not pairs:
-        raise DatasetError(f"{root}: no picture has a mask of the same name. Remedy: tools/data/check.py says more")
-    if limit is not None and len(pairs) > limit:
-        pairs = [pairs[round(i * (len(pairs) - 1) / max(1, limit - 1))] for i in range(limit)]  # from all over
-    return pairs, str(Path(root) / split) if split else str(root)

@@ -4,5 +4,6 @@ Nothing here imports torch or mmengine before a model is named; a bundle runs wi
 """
 from dense.inference.inferencer import Inferencer
 from dense.inference.results import CutoutResult, Result
+from dense.inference.sources import watch
 
-__all__ = ["CutoutResult", "Inferencer", "Result"]
+__all__ = ["CutoutResult", "Inferencer", "Result", "watch"]

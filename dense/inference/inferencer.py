@@ -10,9 +10,8 @@ from dense.backends import is_bundle, open_session, read_bundle
 from dense.errors import ConfigError, DenseError, ImageError
 from dense.inference.network import Network
 from dense.inference.pipeline import Failure, Pipeline, Work, default_jobs, default_memory
-from dense.inference.results import CutoutResult
+from dense.inference.results import RESULTS, Result
 from dense.inference.sources import Item, Source, find_source
-from dense.tasks.cutout import MODES
 
 LOGGER = logging.getLogger("dense")
 
@@ -26,12 +25,14 @@ class Inferencer:
     device: 'cpu', 'cuda', 'cuda:1', 'mps' ...; None takes the best there is. One that was asked for and is not there is
         an error.
     backend: for bundles 'auto' (None), 'onnxruntime' or 'openvino'; for names 'torch'.
-    mode: 'global' (stretched to the task's size), 'whole' (at its own resolution) or 'tiled' (global, then tiles of it
-        where it is unsure, for pictures larger than the task's size).
+    mode: of the task, None takes its usual one. Of cut-outs: 'global' (stretched to the task's size), 'whole' (at its
+        own resolution) or 'tiled' (global, then tiles of it where it is unsure, for pictures larger than the task's
+        size).
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
     encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
 
-    ``model(picture)`` returns a ``CutoutResult``; ``model(pictures)`` a ``Results`` iterator in the order of the input:
+    ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult`` ...); ``model(pictures)`` a ``Results``
+    iterator in the order of the input:
 
         alpha = Inferencer("isnet@cutouts")("photo.jpg").alpha
         for result in Inferencer("bundle")("photos", recursive=True):
@@ -41,10 +42,8 @@ class Inferencer:
     """
 
     def __init__(self, name_or_bundle: Any, weights: str | Path | None = None, device: str | None = None,
-                 backend: str | None = None, mode: str = "global", batch: int = 1, threads: int | None = None,
+                 backend: str | None = None, mode: str | None = None, batch: int = 1, threads: int | None = None,
                  jobs: int | None = None, max_memory: int | None = None):
-        if mode not in MODES:
-            raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: must be at least 1")
@@ -65,10 +64,15 @@ class Inferencer:
         else:
             bundle = None
             self._open_model(str(name_or_bundle) if is_path else name_or_bundle, weights, device, backend, threads)
-        self.mode, self.bundle = mode, bundle
+        if self.task.kind not in RESULTS:
+            raise ConfigError(f"{self.name}: its task {self.task.kind!r} has no results. Remedy: register_result")
+        self.mode, self.bundle = mode or self.task.modes[0], bundle
+        try:
+            self.task.check_mode(self.mode)
+        except ValueError as error:
+            raise ConfigError(f"{error} (task {self.task.kind} of {self.name})") from None
         self.network = Network(self.session, batch, bundle)
-        if mode != "whole":
-            self.network.check_size(self.task.size)
+        self.network.check_size(self.task.plan(self.task.size, self.mode).size)
         self.jobs = jobs or default_jobs()
         self.memory, self.strict = max_memory or default_memory(), max_memory is not None
 
@@ -100,10 +104,11 @@ class Inferencer:
             self.name = text
             self.weights = f"weights {weights}" if weights is not None else "shipped weights"
             model = build_model(model, weights=weights)
-        if not hasattr(getattr(model, "network", None), "finest"):
-            raise ConfigError(f"{self.name} cannot be used on pictures, it serves training only. Remedy: isnet")
+        if not hasattr(model, "graph"):
+            raise ConfigError(f"{self.name} is no model of dense: it has no graph() and no task. Remedy: build_model")
+        graph = model.graph()
         self.task = model.task
-        graph = fold_batchnorm(model.graph(), torch.zeros(1, 3, 64, 64))
+        graph = fold_batchnorm(graph, *graph.example(dict.fromkeys(graph.dynamic, 64) | {"batch": 1}))
         self.session = TorchSession(graph, device, threads)
         found = "no GPU was found" if self.session.device == "cpu" else "the best device there is"
         self.session.reason = "asked for" if device else found
@@ -112,7 +117,7 @@ class Inferencer:
         """One line for people: model, weights, backend, device, and why."""
         return f"{self.name} ({self.weights}), {self.session.describe()} ({self.session.reason})"
 
-    def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise") -> CutoutResult | Results:
+    def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise") -> Result | Results:
         """Result of one picture, or an iterator of results.
 
         inputs: see ``dense.inference.sources.find_source``; a folder, pattern, list, video or iterable counts as many,
@@ -135,7 +140,7 @@ class Inferencer:
         results.close()
         return result
 
-    def run(self, source: Source | Iterator, then: Callable[[CutoutResult, Item], Any] | None = None) -> Iterator[Work]:
+    def run(self, source: Source | Iterator, then: Callable[[Result, Item], Any] | None = None) -> Iterator[Work]:
         """Works of a source in order, for those who also want what failed as it comes.
 
         then: called with (result, item) beside the network, in other threads, for instance to write files.
@@ -164,7 +169,7 @@ class Results:
     def __iter__(self) -> Results:
         return self
 
-    def __next__(self) -> CutoutResult:
+    def __next__(self) -> Result:
         for work in self._works:
             if work.failure is None:
                 return work.outcome

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dense.errors import ConfigError, DenseError
-from dense.inference.background import background_of
-from dense.inference.results import CutoutResult
-from dense.inference.sinks import CutoutWriter, Names, check_folder, check_targets, without_results
+from dense.inference.results import Result
+from dense.inference.sinks import Names, Writer, check_targets, without_results, write_stdout
 from dense.inference.sources import IDLE, Item, Source, find_source, watch
 from dense.inference.video import is_video
+from dense.io import IMAGE_SUFFIXES, check_folder
 from dense.io.picture import FORMATS, format_of
 
 
@@ -23,43 +23,44 @@ class Job:
     results that were there; notes: what a person should know beforehand."""
 
     items: Iterable
-    write: Callable[[CutoutResult, Item], object]
+    write: Callable[[Result, Item], object]
     total: int | None
     place: str
     skipped: int
     notes: list[str]
 
 
-def plan_job(inputs: Sequence[str], output: str | None = None, suffix: str | None = None, mask: bool = False,
-             background: str | None = None, recursive: bool = False, watched: bool = False,
-             idle: float = float("inf"), skip_existing: bool = False, overwrite: bool = False) -> Job:
+def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, suffix: str | None = None,
+             recursive: bool = False, watched: bool = False, idle: float = float("inf"), skip_existing: bool = False,
+             overwrite: bool = False) -> Job:
     """Check inputs and output, and give each input its place.
+
+    suffix: of the results, None for PNG or what ``output`` says.
 
     Raises DenseError before anything is done: inputs that are not there, an output that cannot be written or would
     replace inputs, results that are there already without a word on what to do with them.
     """
-    writer = CutoutWriter(background_of(background), mask)
     if watched:
         return _watched(inputs, output, suffix or ".png", writer, recursive, idle)
     folder = Path(output) if output and output != "-" else None
-    to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in FORMATS
+    to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in IMAGE_SUFFIXES
     if to_file or output == "-":
         return _single(inputs, output, suffix, writer, skip_existing, overwrite)
     if len(inputs) == 1 and folder is None and (Path(inputs[0]).is_dir() or is_video(inputs[0])):
         path = Path(inputs[0]).resolve()
-        folder = path.with_name(f"{path.stem if is_video(path) else path.name}-cutout")
+        folder = path.with_name(f"{path.stem if is_video(path) else path.name}{writer.marker}")
     many_folders = sum(Path(i).is_dir() for i in inputs) > 1
     sources = [find_source(i, recursive, many_folders, folder) for i in inputs]
     if folder is None and any(is_video(i) or Path(i).is_dir() or i == "-" for i in inputs):
         raise ConfigError("several inputs with a folder, a video or standard input need -o FOLDER")
     if folder is not None:
         check_folder(folder)
-    names = Names(folder, suffix or ".png")
+    names = Names(folder, suffix or ".png", writer.marker)
     return _listed_job(sources, names, writer, skip_existing, overwrite,
                        str(folder) if folder else "the folders of the inputs")
 
 
-def _listed_job(sources: list[Source], names: Names, writer: CutoutWriter, skip_existing: bool, overwrite: bool,
+def _listed_job(sources: list[Source], names: Names, writer: Writer, skip_existing: bool, overwrite: bool,
                 place: str) -> Job:
     notes: list[str] = []
     known = [item for s in sources if isinstance(s.items, list) for item in s.items]
@@ -106,7 +107,7 @@ def _once(items: Iterable[Item]) -> list[Item]:
     return out
 
 
-def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: CutoutWriter, skip_existing: bool,
+def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Writer, skip_existing: bool,
             overwrite: bool) -> Job:
     source = find_source(inputs[0]) if len(inputs) == 1 else Source([])
     if not source.single:
@@ -115,12 +116,12 @@ def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Cuto
     if output == "-":
         if sys.stdout.isatty():
             raise ConfigError("-o - writes a picture to the terminal; redirect it: ... -o - > cutout.png")
-        return Job([item], lambda result, _: writer.write_stdout(result, suffix or ".png"), 1, "standard output", 0, [])
+        return Job([item], lambda result, _: write_stdout(writer.encode(result, suffix or ".png")), 1,
+                   "standard output", 0, [])
     target = Path(output)
     if suffix and format_of(target) != FORMATS[suffix]:
         raise ConfigError(f"-o {output} and --format {suffix[1:]} contradict each other; leave one out")
-    if target.suffix.lower() in (".jpg", ".jpeg") and not writer.mask and writer.background is None:
-        raise ConfigError(f"-o {output}: JPEG has no transparency; write .png or .webp, or give a --background")
+    writer.check(target)
     if item.path and target.exists() and target.resolve() == item.path.resolve():
         raise DenseError(f"{output}: the result would replace the input; choose another name")
     if target.exists() and skip_existing:
@@ -131,12 +132,14 @@ def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Cuto
     return Job([item], lambda result, _: writer.write(result, target), 1, output, 0, [])
 
 
-def _watched(inputs: Sequence[str], output: str | None, suffix: str, writer: CutoutWriter, recursive: bool,
+def _watched(inputs: Sequence[str], output: str | None, suffix: str, writer: Writer, recursive: bool,
              idle: float) -> Job:
     if len(inputs) != 1 or not Path(inputs[0]).is_dir():
         raise ConfigError(f"--watch needs one folder that is there, not {' '.join(inputs)}")
+    if output == "-":
+        raise ConfigError("--watch needs a folder for what comes, not standard output; give -o FOLDER")
     watched = Path(inputs[0]).resolve()
-    folder = Path(output) if output else watched.with_name(f"{watched.name}-cutout")
+    folder = Path(output) if output else watched.with_name(f"{watched.name}{writer.marker}")
     if folder.resolve() == watched:
         raise ConfigError(f"{folder}: is the watched folder, its results would be taken for inputs; choose another")
     check_folder(folder)

@@ -4,12 +4,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 
 from dense.backends import Bundle, Session
 from dense.errors import ConfigError, DenseError
+from dense.tasks.base import Output, each_output
 
 LOGGER = logging.getLogger("dense")
 _SIGNS = ("out of memory", "failed to allocate memory", "bad_alloc", "not enough memory", "cannot allocate memory",
@@ -17,7 +18,7 @@ _SIGNS = ("out of memory", "failed to allocate memory", "bad_alloc", "not enough
 
 
 class Network:
-    """``network(tensors)``: outputs of single tensors (C, h, w) of one size, ``batch`` at a time.
+    """``network(tensors)``: outputs of single tensors (C, h, w), ``batch`` of one size at a time.
 
     Where the device's memory is not enough, the batch is halved, for good, with a warning. With a bundle, batches are
     kept within its limits and other sizes than its own are refused (ConfigError).
@@ -47,14 +48,14 @@ class Network:
             raise ConfigError(f"the bundle takes {span(low_h, high_h)} x {span(low_w, high_w)} (height x width), not "
                               f"{size[0]} x {size[1]}; use mode 'global', or export with dynamic sizes")
 
-    def __call__(self, tensors: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """Outputs, float32 (1, h, w) each, in order. Raises DenseError if a single one does not fit into memory."""
+    def __call__(self, tensors: Iterable[np.ndarray]) -> list[Output]:
+        """Outputs of each, in order, floats as float32. Raises DenseError if a single one does not fit into memory."""
         tensors, waiting, outputs = iter(tensors), [], []
         while True:
             waiting.extend(islice(tensors, max(0, self.batch - len(waiting))))
             if not waiting:
                 return outputs
-            part = waiting[:self.batch]
+            part = list(takewhile(lambda t: t.shape == waiting[0].shape, waiting[:self.batch]))
             try:
                 outputs.extend(self._run(part))
             except Exception as error:
@@ -64,11 +65,12 @@ class Network:
             else:
                 del waiting[:len(part)]
 
-    def _run(self, part: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _run(self, part: Sequence[np.ndarray]) -> list[Output]:
         batch = np.stack(part).astype(self.dtype, copy=False)
         if len(part) < self.least:  # a graph of fixed batch
             batch = np.concatenate([batch, np.repeat(batch[-1:], self.least - len(part), axis=0)])
-        return list(np.asarray(self.session(batch), np.float32)[:len(part)])
+        outputs = each_output(self.session(batch))[:len(part)]
+        return [{k: _float32(v) for k, v in o.items()} if isinstance(o, dict) else _float32(o) for o in outputs]
 
     def _shrink(self, tried: int, shape: tuple[int, ...], error: Exception) -> None:
         size = f"{shape[-2]} x {shape[-1]}"
@@ -82,6 +84,10 @@ class Network:
         if torch is not None and self.session.device.startswith("cuda"):
             error.__traceback__ = None  # its frames hold the tensors that did not fit
             torch.cuda.empty_cache()
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,12 @@ import numpy as np
 
 from dense.errors import DenseError, ImageError
 from dense.inference.network import Network
-from dense.inference.results import CutoutResult
+from dense.inference.results import Result, make_result
 from dense.inference.sinks import ends_the_run
 from dense.inference.sources import IDLE, Item
 from dense.io import Picture
-from dense.tasks import CutoutTask
+from dense.tasks import Task
+from dense.tasks.base import Output
 from dense.tasks.plan import Plan
 
 BYTES_A_PIXEL = 24  # of one picture on its way: RGB, alpha in float, RGBA, the encoded file, temporaries
@@ -45,7 +46,8 @@ class Work:
     picture: Picture | None = None
     plan: Plan | None = None
     tensor: np.ndarray | None = None
-    output: np.ndarray | None = None
+    output: Output | None = None
+    answer: np.ndarray | None = None
     seconds: float = 0.0
     outcome: Any = None
     failure: Failure | None = None
@@ -54,25 +56,26 @@ class Work:
         """Give up this picture and let go of its arrays."""
         text = str(error) or type(error).__name__
         self.failure = Failure(self.item.name, text.removeprefix(f"{self.item.name}: "))
-        self.picture = self.tensor = self.output = None
+        self.picture = self.tensor = self.output = self.answer = None
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """What is done with each picture.
 
+    mode: of the task, None takes its usual one.
     then: called in the pool with (result, item), what it returns is the outcome; None: the result itself.
     jobs: threads that decode and encode. memory: bytes that the pictures on their way may take (estimated at
     ``BYTES_A_PIXEL``); a picture above it alone is refused if ``strict``, else done alone.
     """
 
-    task: CutoutTask
+    task: Task
     network: Network
-    mode: str = "global"
+    mode: str | None = None
     jobs: int = 2
     memory: int = 1 << 31
     strict: bool = False
-    then: Callable[[CutoutResult, Item], Any] | None = None
+    then: Callable[[Result, Item], Any] | None = None
 
     def run(self, items: Iterable) -> Iterator[Work]:
         """Finished works in the order of the items; those that failed have a ``failure``.
@@ -98,23 +101,30 @@ class Pipeline:
                 yield IDLE
                 continue
             work = Work(item, BYTES_A_PIXEL * item.count_pixels())
-            if self.strict and work.cost > self.memory:
-                work.fail(ImageError(f"needs about {work.cost / 2**20:.0f} MiB, above the limit of "
-                                     f"{self.memory / 2**20:.0f} MiB; shrink the picture or raise --max-memory"))
+            if self._is_too_large(work):
                 work.cost = 0
             elif used[0] and used[0] + work.cost > self.memory:
                 yield IDLE
             used[0] += work.cost
             yield work
 
+    def _is_too_large(self, work: Work) -> bool:
+        """Gives up a picture that alone is above a limit that was asked for."""
+        if not self.strict or work.cost <= self.memory:
+            return False
+        work.fail(ImageError(f"needs about {work.cost / 2**20:.0f} MiB, above the limit of {self.memory / 2**20:.0f} "
+                             "MiB; shrink the picture or raise --max-memory"))
+        return True
+
     def _load(self, work: Work) -> Work:
         begin = time.perf_counter()
         if work.failure is None:
             try:
                 work.picture = work.item.load()
-                work.plan = self.task.plan(work.picture.pixels.shape[:2], self.mode)
+                work.plan = self.task.plan(work.picture.pixels.shape[:2], self.mode or self.task.modes[0])
                 self.network.check_size(work.plan.size)
-                work.tensor = self.task.tensor(work.picture.pixels, work.plan)
+                if work.plan.overview is not None:
+                    work.tensor = self.task.tensor(work.picture.pixels, work.plan)
             except (DenseError, MemoryError) as error:
                 work.fail(error)
         work.seconds += time.perf_counter() - begin
@@ -126,8 +136,9 @@ class Pipeline:
         for work in works:
             if work is not IDLE:
                 waiting.append(work)
-            enough = self.network.batch * (LOOK_AHEAD if self.mode == "whole" and self.network.batch > 1 else 1)
-            if work is IDLE or sum(w.failure is None for w in waiting) >= enough:
+            sizes = [w.plan.size for w in waiting if w.failure is None]
+            enough = self.network.batch * (LOOK_AHEAD if self.network.batch > 1 and len(set(sizes)) > 1 else 1)
+            if work is IDLE or len(sizes) >= enough:
                 self._predict_all(waiting)
                 yield from waiting
                 waiting = []
@@ -139,7 +150,7 @@ class Pipeline:
     def _predict_all(self, works: list[Work]) -> None:
         sizes: dict[tuple[int, int], list[Work]] = {}
         for work in works:
-            if work.failure is None:
+            if work.failure is None and work.tensor is not None:
                 sizes.setdefault(work.plan.size, []).append(work)
         for group in sizes.values():
             begin = time.perf_counter()
@@ -153,29 +164,37 @@ class Pipeline:
             for work, output in zip(group, outputs, strict=True):
                 work.output, work.tensor = output, None
                 work.seconds += share
-                if work.plan.tiles:
-                    self._refine(work)
+        for work in works:
+            if work.failure is None and (work.plan.tiles or work.plan.overview is None):
+                self._finish_with(work, self._run_finite)
 
-    def _refine(self, work: Work) -> None:
+    def _run_finite(self, tensors: Iterable[np.ndarray]) -> list[Output]:
+        outputs = self.network(tensors)
+        for output in outputs:
+            check_finite(output)
+        return outputs
+
+    def _finish_with(self, work: Work, run_all: Callable) -> None:
+        """From the outputs to the answer; further windows are run by ``run_all``."""
         begin = time.perf_counter()
         try:
-            work.output = self.task.finish(work.picture.pixels, work.plan, work.output, self.network)[None]
+            if work.output is not None:
+                check_finite(work.output)
+            work.answer = self.task.finish(work.picture.pixels, work.plan, work.output, run_all)
+            work.output = None
         except (DenseError, MemoryError) as error:
             work.fail(error)
         work.seconds += time.perf_counter() - begin
 
     def _finish(self, work: Work) -> Work:
+        if work.failure is None and work.answer is None:
+            self._finish_with(work, _no_more_windows)
         if work.failure is not None:
             return work
         begin = time.perf_counter()
         try:
-            alpha = work.output[0] if work.plan.tiles else self.task.decode(work.output[0], work.plan.shape)
-            if not np.isfinite(alpha).all():
-                raise DenseError("the network's output is not finite (NaN or infinity); dense verify names the layer")
-            seconds = work.seconds + time.perf_counter() - begin
-            picture = work.picture
-            result = CutoutResult(picture.pixels, work.item.name, seconds, picture.metadata, alpha=alpha)
-            work.picture = work.output = None
+            result = make_result(self.task, work.picture, work.answer, work.item.name, work.seconds)
+            work.picture = work.answer = None
             work.outcome = self.then(result, work.item) if self.then else result
         except (DenseError, MemoryError) as error:
             if isinstance(error, DenseError) and ends_the_run(error):
@@ -183,6 +202,20 @@ class Pipeline:
             work.fail(error)
         work.seconds += time.perf_counter() - begin
         return work
+
+
+def check_finite(output: Output) -> None:
+    """DenseError if an output holds NaN or infinity."""
+    values = output.values() if isinstance(output, Mapping) else (output,)
+    if not all(np.isfinite(v).all() for v in values):
+        raise DenseError("the network's output is not finite (NaN or infinity); dense verify names the layer")
+
+
+def _no_more_windows(tensors: Iterable[np.ndarray]) -> list[Output]:
+    """``run_all`` for plans without windows beyond the overview: those that have some are finished elsewhere."""
+    if any(True for _ in tensors):
+        raise RuntimeError("a task asked for windows that its plan does not have")
+    return []
 
 
 def in_order(function: Callable, values: Iterable, pool: Executor, ahead: int) -> Iterator:

@@ -2,16 +2,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 
 from dense.errors import ConfigError
 from dense.inference.background import Background, background_of, put_over
-from dense.io import Metadata, write_picture
+from dense.io import Metadata, Picture, encode_picture, write_bytes
 from dense.io.picture import format_of
+from dense.tasks import Task
 from dense.tasks.pictures import PANEL_BACKGROUND, fit, over_checkerboard, to_rgb
 
 
@@ -27,6 +30,11 @@ class Result(ABC):
     source: str
     seconds: float = 0.0
     metadata: Metadata = field(default_factory=Metadata, repr=False)
+
+    @classmethod
+    @abstractmethod
+    def of(cls, task: Task, picture: Picture, answer: np.ndarray, source: str, seconds: float) -> Self:
+        """The result of a task's answer for a picture."""
 
     @abstractmethod
     def save(self, path: str | Path) -> Path:
@@ -44,11 +52,36 @@ class Result(ABC):
         return np.hstack([p for panel in panels for p in (fit(panel, height, width), gap)][:-1])
 
 
+RESULTS: dict[str, type[Result]] = {}
+"""Classes of results by the kind of their task."""
+
+
+def register_result(kind: str) -> Callable[[type[Result]], type[Result]]:
+    """Class decorator: answers of tasks of this kind become results of this class."""
+    def register(result: type[Result]) -> type[Result]:
+        if RESULTS.setdefault(kind, result) is not result:
+            raise KeyError(f"tasks of kind {kind!r} have a class of results")
+        return result
+
+    return register
+
+
+def make_result(task: Task, picture: Picture, answer: np.ndarray, source: str, seconds: float) -> Result:
+    """The typed result of a task's answer for a picture."""
+    return RESULTS[task.kind].of(task, picture, answer, source, seconds)
+
+
+@register_result("cutout")
 @dataclass(frozen=True, kw_only=True)
 class CutoutResult(Result):
     """A cut-out. alpha: float32 (H, W), 0 background to 1 foreground, at the picture's resolution."""
 
     alpha: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, picture: Picture, answer: np.ndarray, source: str, seconds: float) -> Self:
+        """See ``Result.of``; the answer is alpha."""
+        return cls(picture.pixels, source, seconds, picture.metadata, alpha=answer)
 
     def alpha_uint8(self) -> np.ndarray:
         """Alpha as uint8 (H, W), 0..255, rounded."""
@@ -80,14 +113,18 @@ class CutoutResult(Result):
         the format cannot hold the picture, DenseError where the file cannot be written.
         """
         path = Path(path)
-        format_of(path)  # before any work
-        if mask:
-            write_picture(path, self.alpha_uint8(), Metadata(dpi=self.metadata.dpi))
-        else:
-            ready = background_of(background)
-            write_picture(path, self.rgba() if ready is None else put_over(self.image, self.alpha, ready),
-                          self.metadata)
+        write_bytes(path, self.encode(path.suffix, background, mask, str(path)))
         return path
+
+    def encode(self, suffix: str, background: Background | None = None, mask: bool = False,
+               name: str = "picture") -> bytes:
+        """What ``save`` writes into a file of this suffix; name: for messages."""
+        form = format_of(name if Path(name).suffix == suffix else f"{name}{suffix}")  # before any work
+        if mask:
+            return encode_picture(self.alpha_uint8(), form, Metadata(dpi=self.metadata.dpi), name=name)
+        ready = background_of(background)
+        array = self.rgba() if ready is None else put_over(self.image, self.alpha, ready)
+        return encode_picture(array, form, self.metadata, name=name)
 
     def panels(self) -> list[np.ndarray]:
         """Picture, alpha, cut-out over grey squares."""

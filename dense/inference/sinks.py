@@ -4,18 +4,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import ClassVar, Protocol
 
-from dense.errors import DenseError
+from dense.errors import ConfigError, DenseError
 from dense.inference.background import Background
-from dense.inference.results import CutoutResult
+from dense.inference.results import CutoutResult, Result
 from dense.inference.sources import Item
-from dense.io import encode_picture
 from dense.io.picture import format_of
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -25,11 +24,11 @@ class Names:
     """Files for results: ``folder``/relative path, with the suffix of the format.
 
     Where several inputs would get one name (a.jpg and a.png), each keeps its old suffix as well: a.jpg.png and
-    a.png.png; where even these are one, a number follows. folder None: beside each input, as NAME-cutout.png.
+    a.png.png; where even these are one, a number follows. folder None: beside each input, as NAME + marker.
     Names that differ in capitals only count as one, since many file systems hold them for one.
     """
 
-    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = "-cutout"):
+    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = ""):
         self.folder, self.suffix, self.marker = folder, suffix, marker
         self._short: Counter[str] = Counter()
         self._taken: dict[str, object] = {}
@@ -96,38 +95,57 @@ def without_results(items: Sequence[Item], names: Names) -> tuple[list[Item], in
     return left, len(items) - len(left)
 
 
-def check_folder(folder: Path) -> None:
-    """Make an output folder; DenseError now, not after the first picture, if it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".dense-"):
-            pass
-    except (FileExistsError, NotADirectoryError):
-        raise DenseError(f"{folder}: is, or lies in, a file instead of a folder; choose another output folder") \
-            from None
-    except OSError as error:
-        raise DenseError(f"{folder}: the output folder cannot be written ({error.strerror or error}); change its "
-                         "permissions or choose another") from None
+class Writer(Protocol):
+    """How a kind of results becomes files; ``marker`` ends the names of those beside their inputs."""
+
+    marker: str
+
+    def check(self, target: Path) -> None:
+        """ConfigError, before anything is done, if the file's format cannot hold the results."""
+
+    def write(self, result: Result, path: Path) -> Path:
+        """Write a result; returns the path."""
+
+    def encode(self, result: Result, suffix: str) -> bytes:
+        """What ``write`` would write into a file of this suffix."""
 
 
 @dataclass(frozen=True)
 class CutoutWriter:
-    """Writes a cut-out, over a background, or only its mask, into a file or to standard output."""
+    """Writes a cut-out, over a background, or only its mask."""
 
     background: Background | None = None
     mask: bool = False
+    marker: ClassVar[str] = "-cutout"
+
+    def check(self, target: Path) -> None:
+        """See ``Writer``."""
+        if format_of(target) == "JPEG" and not self.mask and self.background is None:
+            raise ConfigError(f"-o {target}: JPEG has no transparency; write .png or .webp, or give a --background")
 
     def write(self, result: CutoutResult, path: Path) -> Path:
         """See ``CutoutResult.save``."""
         return result.save(path, self.background, self.mask)
 
-    def write_stdout(self, result: CutoutResult, suffix: str) -> None:
-        """The file's content to standard output, whole or not at all."""
-        array = result.alpha_uint8() if self.mask else \
-            result.rgba() if self.background is None else result.over(self.background)
-        data = encode_picture(array, format_of(f"picture{suffix}"), result.metadata, name="standard output")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    def encode(self, result: CutoutResult, suffix: str) -> bytes:
+        """See ``CutoutResult.encode``."""
+        return result.encode(suffix, self.background, self.mask)
+
+
+def write_stdout(data: bytes) -> str:
+    """Give a file's content to standard output; returns its name. Raises DenseError where that is full or closed."""
+    sys.stdout.flush()
+    stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # no buffer that fails once more at the end
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[stream.write(view) or 0:]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DenseError(f"standard output: cannot be written ({error.strerror or error}); redirect it to a file on a "
+                         "disk with space") from error
+    return "standard output"
 
 
 def ends_the_run(error: DenseError) -> bool:

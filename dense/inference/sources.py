@@ -4,6 +4,7 @@ A source is an iterable of ``Item``s. Nothing is decoded before an item is loade
 """
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -31,7 +32,7 @@ class Item:
 
     name: for messages. relative: where its result belongs, below the output folder, still with its own suffix.
     load: decodes it (ImageError where that fails). path: of its file, if it has one of its own. pixels: H * W if
-    known without reading anything.
+    known without reading anything. data: gives the bytes of its file, where it has none of its own.
     """
 
     name: str
@@ -39,13 +40,14 @@ class Item:
     load: Callable[[], Picture]
     path: Path | None = None
     pixels: int | None = None
+    data: Callable[[], bytes] | None = None
 
     def count_pixels(self) -> int:
-        """Height times width, from the header where it is a file; 0 for what cannot be read."""
-        if self.pixels is not None or self.path is None:
+        """Height times width, from the header of a file or its bytes; 0 for what cannot be read."""
+        if self.pixels is not None or (self.path is None and self.data is None):
             return self.pixels or 0
         try:
-            height, width = image_size(self.path)
+            height, width = image_size(self.path if self.data is None else self.data())
         except (DenseError, MemoryError):
             return 0
         return height * width
@@ -66,7 +68,7 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
 
     value: an array uint8 (H, W[, 1|3|4]), a Pillow picture, a ``dense.io.Picture``, the bytes of a file, a path, '-'
         (standard input), a folder, a pattern with * ? [ ], '@names.txt' (a file with a path a line, relative to it), a
-        video, or any iterable of pictures and paths.
+        video, or any iterable of pictures and paths (``watch(folder)`` too).
     recursive: folders below as well. beside: keep the name of a folder in the relative names, for several folders at
         once. exclude: a folder whose files are no input (the output's, where it lies in the input's).
 
@@ -77,7 +79,7 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
     if isinstance(value, Picture):
         return Source([_picture_item(value)], single=True)
     if isinstance(value, bytes | bytearray | memoryview):
-        return Source([Item("the given bytes", PurePath("picture"), lambda: read_picture(value))], single=True)
+        return Source([_bytes_item(lambda: value, "the given bytes", "picture")], single=True)
     if hasattr(value, "getexif"):
         return Source([_pillow_item(value, getattr(value, "filename", "") or "picture")], single=True)
     if isinstance(value, str | os.PathLike):
@@ -91,7 +93,8 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
 def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -> Source:
     path = Path(text)
     if text == "-":
-        return Source([Item("standard input", PurePath("picture"), _read_stdin)], single=True)
+        return Source([_bytes_item(functools.cache(lambda: sys.stdin.buffer.read()), "standard input", "picture")],
+                      single=True)
     if text.startswith("@") and not path.exists():
         return _listed([*_names_in(Path(text[1:]))], Path(text[1:]).parent)
     if path.is_dir():
@@ -150,7 +153,7 @@ def file_item(path: Path, relative: PurePath) -> Item:
 
 def _names_in(path: Path) -> Iterator[Path]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors begin with a mark
     except FileNotFoundError:
         raise DatasetError(f"@{path}: the list does not exist; check the path after @") from None
     except (OSError, ValueError) as error:
@@ -177,22 +180,25 @@ def _picture_item(picture: Picture) -> Item:
                 picture.pixels.shape[0] * picture.pixels.shape[1])
 
 
-def _read_stdin() -> Picture:
-    return read_picture(sys.stdin.buffer.read(), "standard input")
+def _bytes_item(data: Callable[[], bytes], name: str, relative: str | None = None) -> Item:
+    return Item(name, PurePath(relative or name.replace(" ", "_")), lambda: read_picture(data(), name), data=data)
 
 
-def _each(values: Iterable) -> Iterator[Item]:
-    """Items of the pictures and paths in an iterable; each is a picture of its own."""
+def _each(values: Iterable) -> Iterator:
+    """Items of the pictures and paths in an iterable; each is a picture of its own. Items, and ``IDLE`` of a growing
+    folder, are handed on."""
     for index, value in enumerate(values):
         name = f"picture {index}"
-        if isinstance(value, np.ndarray):
+        if value is IDLE or isinstance(value, Item):
+            yield value
+        elif isinstance(value, np.ndarray):
             yield _array_item(value, name)
         elif isinstance(value, Picture):
             yield _picture_item(value)
         elif hasattr(value, "getexif"):
             yield _pillow_item(value, getattr(value, "filename", "") or name)
         elif isinstance(value, bytes | bytearray | memoryview):
-            yield Item(name, PurePath(name.replace(" ", "_")), lambda v=value, n=name: read_picture(v, n))
+            yield _bytes_item(lambda v=value: v, name)
         elif isinstance(value, str | os.PathLike):
             yield file_item(Path(value), PurePath(Path(value).name))
         else:

@@ -4,23 +4,23 @@ Source of the constants: the released code of IS-Net (Qin et al., ECCV 2022).
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
+from dense.tasks.base import RunAll, Task, register_task
 from dense.tasks.plan import Plan, Window, blend, tile_windows, whole
 
-MODES = ("global", "whole", "tiled")
-STRIDE = 64  # of the deepest features; whole pictures are fed at a multiple of half of it
+STRIDE = 64  # of the deepest features: smaller pictures are fed enlarged to it, others at a multiple of half of it
 UNSURE = (0.02, 0.98)
 
-Forward = Callable[[np.ndarray], np.ndarray]
 
-
+@register_task
 @dataclass(frozen=True)
-class CutoutTask:
+class CutoutTask(Task):
     """Geometry and value ranges of a cut-out network.
 
     size: (height, width) that the network is fed; the picture is stretched to it, bilinear, no
@@ -40,7 +40,8 @@ class CutoutTask:
     min_max: bool = False
     overlap: float = 0.25
 
-    kind = "cutout"
+    kind: ClassVar = "cutout"
+    modes: ClassVar = ("global", "whole", "tiled")
 
     def __post_init__(self):
         size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
@@ -56,11 +57,6 @@ class CutoutTask:
             raise ValueError(f"overlap must be at least 0 and below 0.9, not {self.overlap!r}")
         object.__setattr__(self, "size", tuple(int(s) for s in size))
 
-    def to_dict(self) -> dict:
-        """Plain values (JSON) that ``task_from_dict`` reads back."""
-        return {"kind": self.kind, **{k: list(v) if isinstance(v, tuple) else v
-                                      for k, v in asdict(self).items()}}
-
     # -- picture -> tensors
 
     def plan(self, shape: tuple[int, int], mode: str = "global") -> Plan:
@@ -70,11 +66,10 @@ class CutoutTask:
             for networks that take any size); 'tiled', global and then tiles of ``size`` at its own resolution
             where the picture is larger than ``size``.
         """
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        self.check_mode(mode)
         if mode == "whole":
             half = STRIDE // 2
-            return Plan(shape, tuple(max(half, half * round(s / half)) for s in shape), whole(shape))
+            return Plan(shape, tuple(max(STRIDE, half * round(s / half)) for s in shape), whole(shape))
         larger = any(s > t for s, t in zip(shape, self.size, strict=True))
         tiles = tile_windows(shape, self.size, self.overlap) if mode == "tiled" and larger else ()
         return Plan(shape, self.size, whole(shape), tiles)
@@ -138,36 +133,11 @@ class CutoutTask:
         weight = np.where(covered > 0, band, 0)
         return alpha + weight * (detail - alpha)
 
-    def run(self, image: np.ndarray, forward: Forward, mode: str = "global", batch: int = 1) -> np.ndarray:
-        """Alpha float32 (H, W) in 0..1 of a picture uint8 RGB (H, W, 3); see the class for ``forward``."""
-        plan = self.plan(image.shape[:2], mode)
-        overview = np.asarray(forward(self.tensor(image, plan)[None]))[0]
-        return self.finish(image, plan, overview, lambda tiles: forward_in_batches(tiles, forward, batch))
-
-    def finish(self, image: np.ndarray, plan: Plan, overview: np.ndarray,
-               run_all: Callable[[Iterable[np.ndarray]], Sequence[np.ndarray]]) -> np.ndarray:
-        """Alpha float32 (H, W) from the overview's output (1, h, w), with the plan's tiles where it has some.
-
-        run_all: outputs (1, h, w) of tensors (3, h, w), which are made as they are asked for, in batches of its own
-            choice.
-        """
+    def finish(self, image: np.ndarray, plan: Plan, overview: np.ndarray, run_all: RunAll) -> np.ndarray:
+        """Alpha float32 (H, W) from the overview's output (1, h, w), with the plan's tiles where it has some."""
         alpha = self.decode(overview[0], plan.shape)
         if not plan.tiles:
             return alpha
         band = self.band(alpha, plan)
         tiles = [t for t in plan.tiles if band[t.slices].any()]
         return self.refine(alpha, band, tiles, run_all(self.tensor(image, plan, t) for t in tiles))
-
-
-def forward_in_batches(tensors: Iterable[np.ndarray], forward: Forward, batch: int = 1) -> list[np.ndarray]:
-    """``forward`` of single tensors (3, h, w), ``batch`` at a time; outputs one by one, in order."""
-    outputs: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []
-    for tensor in tensors:
-        waiting.append(tensor)
-        if len(waiting) == batch:
-            outputs.extend(np.asarray(forward(np.stack(waiting))))
-            waiting = []
-    if waiting:
-        outputs.extend(np.asarray(forward(np.stack(waiting))))
-    return outputs

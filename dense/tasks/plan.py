@@ -27,13 +27,13 @@ class Plan:
     """How a picture of ``shape`` (H, W) goes through a network.
 
     size: (height, width) that each window is resized to; one size, so that windows form batches.
-    overview: the first pass, one window over all of the picture.
+    overview: the first pass, one window over all of the picture; None where there is none.
     tiles: windows of a second pass at the picture's own resolution; empty without one.
     """
 
     shape: tuple[int, int]
     size: tuple[int, int]
-    overview: Window
+    overview: Window | None
     tiles: tuple[Window, ...] = ()
 
 

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -63,11 +64,15 @@ BAD = {
     "newer version": (edit(lambda v: v.update(version=2)), r"version 2 of the format.*--upgrade"),
     "no version": (edit(lambda v: v.update(version=None)), r"version None is none"),
     "file changed": (flip_byte, r"model\.onnx: damaged or changed since the export"),
+    "description changed": (lambda f: (f / "bundle.json").write_text(
+        (f / "bundle.json").read_text().replace("0.0001", "0.5")), r"bundle\.json: damaged or changed.*sha256sum"),
+    "description's hash missing": (lambda f: (f / "bundle.json.sha256").unlink(), r"json\.sha256: No such.*incomplete"),
+    "description's hash damaged": (lambda f: (f / "bundle.json.sha256").write_bytes(b"\xff"), r"damaged or changed"),
     "file missing": (lambda f: (f / "golden/output.npy").unlink(), r"output\.npy: No such file.*incomplete"),
     "file truncated": (lambda f: (f / "model.onnx").write_bytes((f / "model.onnx").read_bytes()[:200]),
                        r"model\.onnx: damaged or changed"),
     "unknown task": (edit(lambda v: v["task"].update(kind="paint")), r"unknown task 'paint'.*update dense"),
-    "newer task": (edit(lambda v: v["task"].update(halo=3)), r"halo.*update dense"),
+    "newer task": (edit(lambda v: v["task"].update(halo=3)), r"the task cutout has no entry 'halo'; .*update dense"),
     "wrong task": (edit(lambda v: v["task"].update(size=[1, 2])), r"size must be two whole numbers"),
     "entry missing": (edit(lambda v: v.pop("outputs")), r"the entry 'outputs' is missing"),
     "entry of another kind": (edit(lambda v: v.update(shapes=3)), r"not understood"),
@@ -130,3 +135,9 @@ def test_pickles_are_not_run(folder):
     rehash(folder)
     with pytest.raises(BundleError, match=r"input\.npy: damaged"):
         read_bundle(folder).golden()
+
+
+def test_the_hash_of_the_description_is_one_that_sha256sum_checks(folder):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("needs sha256sum")
+    subprocess.run(["sha256sum", "--check", "--quiet", "bundle.json.sha256"], cwd=folder, check=True)

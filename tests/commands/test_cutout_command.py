@@ -19,6 +19,7 @@ pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnx
 from toy_pictures import toy_bundle, write_pictures
 
 from dense.cli import main
+from dense.inference.results import RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,6 +121,39 @@ def test_standard_input_and_output(bundle, tmp_path):
     process = command("-", "-o", "-", "--bundle", bundle, stdin=subprocess.PIPE)
     out, err = process.communicate(b"no picture", timeout=60)
     assert process.returncode == 1 and out == b"" and b"standard input: is text" in err
+    process = command("-", "-o", "-", "--bundle", bundle, "--max-memory", "100K", stdin=subprocess.PIPE)
+    out, err = process.communicate(path.read_bytes(), timeout=60)
+    assert process.returncode == 1 and out == b"" and b"above the limit of 0 MiB" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+def test_standard_output_that_is_full_is_one_line(bundle, tmp_path):
+    (path,) = write_pictures(tmp_path, 1)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "dense", "cutout", str(path), "-o", "-", "--bundle", str(bundle)],
+                              env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: standard output: cannot be written (No space left")
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--mask", "--background", "white"], "--mask writes the alpha, which has no --background"),
+    (["--watch", "--overwrite"], "--watch leaves out what is done"), (["--watch", "-o", "-"], "not standard output"),
+    (["--idle", "3"], "--idle ends --watch, which was not asked for")])
+def test_options_that_contradict_each_other(cutout, tmp_path, options, words, capsys):
+    write_pictures(tmp_path / "in", 1)
+    assert cutout(tmp_path / "in", *options) == 1
+    assert words in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_model_of_another_task_is_refused(bundle, tmp_path, capsys, monkeypatch):
+    (path,) = write_pictures(tmp_path, 1)
+    monkeypatch.setattr("dense.tasks.cutout.CutoutTask.kind", "other")
+    monkeypatch.setitem(RESULTS, "other", RESULTS["cutout"])
+    assert main(["cutout", str(path), "--bundle", str(bundle)]) == 1
+    assert "toy is made for the task other, not cutout" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_whole_files_and_skip_existing_goes_on(bundle, tmp_path):

@@ -10,8 +10,9 @@ from dense.backends import BACKENDS, read_bundle
 from dense.backends.session import Session
 from dense.cli import main
 from dense.deployment.bisect import first_divergence
+from dense.deployment.checks import absolute_difference
 from dense.deployment.report import to_html, to_lines
-from dense.deployment.verify import difference, verify
+from dense.deployment.verify import verify
 from dense.io import write_image
 
 pytest.importorskip("onnxruntime")
@@ -120,8 +121,8 @@ def test_a_backend_that_does_not_run_is_a_finding_not_a_crash(tiny, monkeypatch)
 
 
 def test_values_that_are_no_numbers_are_no_agreement():
-    assert difference(np.array([np.nan, 0]), np.zeros(2)) == (float("inf"), float("inf"))
-    assert difference(np.array([0.5, 0], np.float32), np.zeros(2)) == (0.5, 0.25)
+    assert absolute_difference(np.array([np.nan, 0]), np.zeros(2)) == (float("inf"), float("inf"))
+    assert absolute_difference(np.array([0.5, 0], np.float32), np.zeros(2)) == (0.5, 0.25)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -135,6 +136,23 @@ def test_a_problem_of_the_user_is_one_line(arguments, words, tiny, monkeypatch, 
     assert main(["verify", str(tiny), *arguments]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and words in error
+
+
+def test_a_damaged_picture_is_listed_and_the_others_are_compared(tiny, data, tmp_path, capsys):
+    folder = shutil.copytree(data, tmp_path / "data")
+    (folder / "im/1.png").write_bytes(b"<html>")
+    write_image(folder / "gt/2.png", np.zeros((5, 5), np.uint8))
+    assert main(["verify", str(tiny), "--data", str(folder), "--backend", "onnxruntime", "openvino"]) == 1
+    out = capsys.readouterr().out
+    assert "2 pictures could not be compared" in out and "1.png: is an HTML page" in out
+    assert "5 x 5 pixels, its picture has 90 x 70" in out and "equal within the tolerance" in out
+    found = json.loads((tiny / "verify.json").read_text())["data"]
+    assert found["pictures"] == 1 and [u["name"] for u in found["unread"]] == ["1", "2"]
+    assert "is an HTML page" in (tiny / "verify.html").read_text()
+    for name in ("0", "2"):
+        (folder / f"im/{name}.png").write_bytes(b"")
+    assert main(["verify", str(tiny), "--data", str(folder)]) == 1
+    assert "none of 3 pictures could be read" in capsys.readouterr().err
 
 
 def test_what_is_no_bundle_is_one_line(tmp_path, capsys):

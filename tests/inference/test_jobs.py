@@ -8,9 +8,14 @@ import pytest
 from toy_pictures import write_pictures
 
 from dense.errors import ConfigError, DenseError, ImageError
-from dense.inference.jobs import plan_job
-from dense.inference.sinks import Names
+from dense.inference import jobs
+from dense.inference.background import background_of
+from dense.inference.sinks import CutoutWriter, Names
 from dense.inference.sources import find_source
+
+
+def plan_job(inputs, background=None, mask=False, **settings):
+    return jobs.plan_job(inputs, CutoutWriter(background_of(background), mask), **settings)
 
 
 def do(model, *inputs, **settings):
@@ -84,6 +89,7 @@ def test_one_picture_into_a_file(model, tmp_path):
     for settings, words in (
             (dict(output="b.jpg"), "JPEG has no transparency"), (dict(output="b.png", suffix=".webp"), "contradict"),
             (dict(output=str(path), overwrite=True), "would replace the input"),
+            (dict(output="b.bmp"), "cannot write pictures as .bmp; use .png"),
             (dict(output=str(tmp_path / "new/b.webp")), "is there already"),
             (dict(output="b.png", background="#12"), "neither a colour nor a file")):
         with pytest.raises(DenseError, match=words):
@@ -134,7 +140,7 @@ def test_an_output_that_cannot_be_written(tmp_path, make):
     else:
         out.touch()
         out = out if make == "file" else out / "below"
-    with pytest.raises(DenseError, match=r"file instead of a folder; choose another|cannot be written .*permissions"):
+    with pytest.raises(DenseError, match=r"a file instead of a folder; choose another|read-only for you"):
         plan_job([str(path)], output=str(out))
 
 
@@ -144,8 +150,8 @@ def test_permission_denied_is_explained(tmp_path, monkeypatch):
     def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", denied)
-    with pytest.raises(DenseError, match=r"out: the output folder cannot be written \(Permission denied\); change"):
+    monkeypatch.setattr("builtins.open", denied)
+    with pytest.raises(DenseError, match=r"out: is read-only for you \(permission denied\); change its permissions"):
         plan_job([str(path)], output=str(tmp_path / "out"))
 
 
@@ -165,6 +171,8 @@ def test_watching_goes_on_and_leaves_out_what_is_done(model, tmp_path):
     assert outcomes == ["1.png", "2.png"] and job.skipped == 1 and job.total is None
     with pytest.raises(ConfigError, match="its results would be taken for inputs"):
         plan_job([str(tmp_path / "in")], output=str(tmp_path / "in"), watched=True)
+    with pytest.raises(ConfigError, match="not standard output"):
+        plan_job([str(tmp_path / "in")], output="-", watched=True)
     with pytest.raises(ConfigError, match="--watch needs one folder"):
         plan_job([str(paths[0])], watched=True)
 

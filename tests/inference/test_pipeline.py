@@ -2,6 +2,7 @@
 import errno
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from toy_pictures import disc, write_pictures
 from dense.errors import DenseError
 from dense.inference.network import Network
 from dense.inference.pipeline import Pipeline, in_order
+from dense.inference.results import RESULTS, Result
 from dense.inference.sources import IDLE, Item, find_source
 from dense.io import Picture
-from dense.tasks import CutoutTask
+from dense.tasks import CutoutTask, Task
+from dense.tasks.plan import Plan, Window
 
 TASK = CutoutTask(32)
 
@@ -181,3 +184,60 @@ def test_files_of_a_folder_flow_through(tmp_path):
     paths = write_pictures(tmp_path, 5)
     works = list(Pipeline(TASK, Network(Session(), 2)).run(find_source(tmp_path).items))
     assert [w.outcome.source for w in works] == [str(p) for p in paths]
+
+
+class TwoOutputs(Session):
+    """Gives two outputs by name, as a detector does; counts the shapes that it was fed."""
+
+    def __init__(self):
+        self.fed = []
+
+    def __call__(self, batch):
+        self.fed.append(batch.shape)
+        return {"mean": batch.mean((1, 2, 3)), "label": batch.max((1, 2, 3)).astype(np.int64)}
+
+
+class WindowsTask(Task):
+    """No overview: the two halves of a picture, at sizes of their own; the answer is what the network said of them."""
+
+    kind, modes, size = "windows of a test", ("halves",), (32, 32)
+
+    def plan(self, shape, mode):
+        half = shape[1] // 2
+        return Plan(shape, self.size, None, (Window(0, 0, shape[0], half), Window(0, half, shape[0], shape[1] - half)))
+
+    def tensor(self, image, plan=None, window=None):
+        return np.ascontiguousarray(image[window.slices].transpose(2, 0, 1), np.float32)
+
+    def finish(self, image, plan, overview, run_all):
+        assert overview is None
+        return np.array([[o["mean"], o["label"]] for o in run_all(self.tensor(image, plan, w) for w in plan.tiles)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowsResult(Result):
+    means: np.ndarray
+
+    @classmethod
+    def of(cls, task, picture, answer, source, seconds):
+        return cls(picture.pixels, source, seconds, means=answer)
+
+    def save(self, path):
+        return path
+
+    def panels(self):
+        return [self.image]
+
+
+def test_a_task_of_another_kind_plugs_in(monkeypatch):
+    monkeypatch.setitem(RESULTS, WindowsTask.kind, WindowsResult)
+    session, image = TwoOutputs(), disc(40, 51)
+    image[:, 30:] = 7
+    pictures = [Item(str(i), None, lambda: Picture(image, "x"), None, 2000) for i in range(3)]
+    works = list(Pipeline(WindowsTask(), Network(session, 4)).run(pictures))
+    direct = WindowsTask().run(image, session)
+    assert len(works) == 3 and direct[1][0] > 0
+    for work in works:
+        assert isinstance(work.outcome, WindowsResult)
+        np.testing.assert_array_equal(work.outcome.means, direct)
+    assert set(session.fed) == {(1, 3, 40, 25), (1, 3, 40, 26)}  # one size at a time

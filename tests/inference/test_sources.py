@@ -74,9 +74,16 @@ def test_standard_input(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sys, "stdin", Input)
     (item,) = find_source("-").items
-    assert item.load().pixels.shape == (70, 100, 3)
+    assert item.count_pixels() == 7000 and item.load().pixels.shape == (70, 100, 3)  # read once
+    (item,) = find_source("-").items
     with pytest.raises(ImageError, match="standard input: is empty"):
         item.load()
+
+
+def test_a_list_that_begins_with_a_mark_of_its_encoding(tmp_path):
+    paths = write_pictures(tmp_path, 2)
+    (tmp_path / "names.txt").write_text("\n".join(p.name for p in paths), encoding="utf-8-sig")
+    assert [i.path for i in find_source(f"@{tmp_path}/names.txt").items] == paths
 
 
 def test_pixels_are_counted_from_the_header(tmp_path):
@@ -124,7 +131,8 @@ def test_an_empty_file_is_waited_for(tmp_path):
     assert all(i is IDLE for i in itertools.islice(watch(tmp_path, poll=0.0), 10))
 
 
-def test_watching_through_the_inferencer(model, tmp_path):
+@pytest.mark.parametrize("called", [True, False])
+def test_watching_through_the_inferencer(model, tmp_path, called):
     folder = tmp_path / "in"
     ready = write_pictures(tmp_path / "ready", 3)
     folder.mkdir()
@@ -136,10 +144,11 @@ def test_watching_through_the_inferencer(model, tmp_path):
 
     thread = threading.Thread(target=come)
     thread.start()
-    works = list(model.run(watch(folder, poll=0.02, idle=1.0)))
+    found = watch(folder, poll=0.02, idle=1.0)
+    results = list(model(found)) if called else [w.outcome for w in model.run(found)]
     thread.join()
-    assert [Path(w.item.name).name for w in works] == ["0.png", "1.png", "2.png"]
-    assert all(w.outcome.alpha.shape[1] == 100 for w in works)
+    assert [Path(r.source).name for r in results] == ["0.png", "1.png", "2.png"]
+    assert all(r.alpha.shape[1] == 100 for r in results)
 
 
 # -- videos

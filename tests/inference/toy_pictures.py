@@ -10,8 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dense.backends import Bundle
-from dense.backends.bundle import Tensor, sha256
-from dense.io import write_json
+from dense.backends.bundle import Tensor, sha256, write_description
 from dense.tasks import CutoutTask
 
 SIZE = 64
@@ -33,7 +32,7 @@ def write_bundle(folder: Path, write_model: Callable[[Path], None], task: Cutout
         folder, "toy", task, "model.onnx", (Tensor("image", "float32", (sizes[0], 3, *sizes[1:])),),
         (Tensor("alpha", "float32", (sizes[0], 1, *sizes[1:])),), shapes, "fp32", 17, files,
         {"max": 1e-3, "mean": 1e-4, "metric": 1e-2})
-    write_json(folder / "bundle.json", bundle.to_dict())
+    write_description(folder, bundle.to_dict())
     return folder
 
 

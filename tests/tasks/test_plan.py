@@ -32,7 +32,7 @@ def test_blending_nothing_says_so_by_its_weights():
 
 
 @pytest.mark.parametrize(("mode", "shape", "size", "tiles"), [
-    ("global", (900, 700), (64, 64), 0), ("whole", (900, 700), (896, 704), 0), ("whole", (7, 9), (32, 32), 0),
+    ("global", (900, 700), (64, 64), 0), ("whole", (900, 700), (896, 704), 0), ("whole", (7, 9), (64, 64), 0),
     ("tiled", (60, 64), (64, 64), 0), ("tiled", (65, 20), (64, 64), 2), ("tiled", (128, 128), (64, 64), 9)])
 def test_modes(mode, shape, size, tiles):
     plan = CutoutTask(64).plan(shape, mode)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dense.errors import ConfigError
+from dense.models.graph import DeployedGraph
 from dense.models.isnet.losses import FEATURE_LOSSES, feature_loss, multi_level_bce, multi_level_iou
 from dense.models.isnet.network import GTEncoder, ISNet
 from dense.registry import MODELS
@@ -146,10 +147,16 @@ class CutoutModel(BaseModel):
             losses["loss_feature"] = self.feature_weight * torch.stack(distances).sum()
         return losses
 
-    def graph(self) -> nn.Module:
-        """The network as it is deployed: values 0..255 in, alpha out; it shares the weights."""
+    def graph(self) -> DeployedGraph:
+        """The network as it is deployed: values 0..255 in, alpha out; it shares the weights.
+
+        Raises ConfigError for the ground-truth encoder, which is not.
+        """
         from dense.models.isnet.graph import CutoutGraph
 
+        if not hasattr(self.network, "finest"):
+            raise ConfigError(f"{type(self.network).__name__} serves training only, it cannot be used on pictures or "
+                              "exported. Remedy: isnet")
         return CutoutGraph(self.network, self.task).eval()
 
     def predict(self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None):

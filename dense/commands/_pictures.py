@@ -1,0 +1,163 @@
+"""What the verbs that work on pictures share: their arguments, the inferencer, and the run with its report."""
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dense.inference import Inferencer
+    from dense.inference.jobs import Job
+    from dense.inference.sinks import Writer
+
+FORMATS = {"png": ".png", "webp": ".webp", "tiff": ".tiff"}
+
+
+def add_source_arguments(parser: ArgumentParser, marker: str) -> None:
+    """Inputs and outputs. marker: ends the names of results that have no place of their own."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT",
+                        help="picture, folder, pattern, @list, video, or - for standard input")
+    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture also a file, or - for standard "
+                        f"output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
+    existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
+    parser.add_argument("--recursive", action="store_true", help="the folders below as well")
+    parser.add_argument("--watch", action="store_true", help="go on with what comes into a folder; implies "
+                        "--skip-existing")
+    parser.add_argument("--idle", type=_seconds, metavar="SECONDS",
+                        help="with --watch: end after so long without a new picture")
+
+
+def add_network_arguments(parser: ArgumentParser, default: str, modes: Sequence[tuple[str, str]]) -> None:
+    """The network and what it may use. default: model@weights; modes: of the task with an explanation each."""
+    parser.add_argument("--model", help=f"name or config (default {default})")
+    parser.add_argument("-w", "--weights", metavar="FILE", help="weights of the model: .safetensors, .pth or .onnx")
+    parser.add_argument("--bundle", metavar="FOLDER", help="a bundle from dense export in place of a model")
+    parser.add_argument("--backend", help="of a bundle: auto, onnxruntime, openvino; of a model: torch")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: the best there is; of a bundle: cpu)")
+    parser.add_argument("--batch", type=_positive, default=1, help="pictures that the network is given at once")
+    parser.add_argument("--jobs", type=_positive, help="threads that read and write pictures")
+    parser.add_argument("--threads", type=_positive, help="threads of the network on CPU")
+    parser.add_argument("--mode", choices=[m for m, _ in modes],
+                        help="; ".join(f"{m}: {text}" for m, text in modes) + f" (default {modes[0][0]})")
+    parser.add_argument("--max-memory", type=_size, metavar="SIZE", help="that pictures on their way may take, for "
+                        "example 500M or 2G; larger ones are refused (the network's own is not counted)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text, re.IGNORECASE)
+    size = int(float(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2].upper()]) if found else 0
+    if size < 1:
+        raise ArgumentTypeError(f"{text!r} is no size; give for example 500M or 2G")
+    return size
+
+
+def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
+    """The job of the arguments, checked; ConfigError for arguments that contradict each other."""
+    from dense.errors import ConfigError
+    from dense.inference.jobs import plan_job
+
+    if args.watch and args.overwrite:
+        raise ConfigError("--watch leaves out what is done, --overwrite makes it anew; leave one out")
+    if args.idle is not None and not args.watch:
+        raise ConfigError("--idle ends --watch, which was not asked for; leave it out, or add --watch")
+    return plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
+                    idle=float("inf") if args.idle is None else args.idle,
+                    skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite)
+
+
+def open_inferencer(args: Namespace, default: str, kind: str) -> Inferencer:
+    """The inferencer of the arguments. ConfigError if its task is not of this kind."""
+    from dense.errors import ConfigError
+    from dense.inference import Inferencer
+
+    if args.bundle and (args.model or args.weights):
+        raise ConfigError("--bundle holds model and weights. Remedy: leave out --model and --weights")
+    model = args.model or (default.split("@")[0] if args.weights else default)
+    inferencer = Inferencer(args.bundle or model, weights=args.weights, device=args.device, backend=args.backend,
+                            batch=args.batch, threads=args.threads, jobs=args.jobs, max_memory=args.max_memory,
+                            mode=args.mode)
+    if inferencer.task.kind != kind:
+        raise ConfigError(f"{inferencer.name} is made for the task {inferencer.task.kind}, not {kind}. Remedy: another "
+                          "model, or another verb (dense --help)")
+    return inferencer
+
+
+def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) -> int:
+    """Run it with progress and say what became of it; the exit code: 1 if any picture was not done, 130 after Ctrl-C.
+
+    what: is done to the pictures, for the progress bar.
+    """
+    import logging
+    import sys
+
+    from dense.progress import Meter
+
+    print(inferencer.describe(), file=sys.stderr)
+    meter = Meter(what, job.total)
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: meter.say(f"warning: {record.getMessage()}")
+    logger = logging.getLogger("dense")
+    logger.addHandler(handler)
+    done, failures, outcomes = 0, [], []
+    works = inferencer.run(job.items, job.write)
+    try:
+        with meter:
+            for work in works:
+                if work.failure:
+                    failures.append(work.failure)
+                else:
+                    done += 1
+                    outcomes = outcomes or [work.outcome]
+                meter.step(done + len(failures), f"{len(failures)} failed" if failures else "")
+    except KeyboardInterrupt:
+        works.close()
+        if not watched:
+            print(f"interrupted: {done} done, all whole; --skip-existing goes on", file=sys.stderr)
+            return 130
+    finally:
+        works.close()
+        logger.removeHandler(handler)
+    return _report(done, job, outcomes, failures)
+
+
+def begin(job: Job) -> bool:
+    """Say what a person should know beforehand; False if there is nothing to do."""
+    import sys
+
+    for line in job.notes:
+        print(line, file=sys.stderr)
+    if job.total == 0:
+        print(f"nothing to do: {job.skipped} results are there already", file=sys.stderr)
+    return job.total != 0
+
+
+def _report(done: int, job: Job, outcomes: list, failures: list) -> int:
+    import sys
+
+    skipped = f", {job.skipped} were there already" if job.skipped else ""
+    where = f": {outcomes[0]}" if done == 1 else f" into {job.place}" if done else ""
+    print(f"{done} done{where}{skipped}", file=sys.stderr)
+    if failures:
+        print(f"{len(failures)} not done:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure.source}: {failure.reason}", file=sys.stderr)
+    return 1 if failures else 0
