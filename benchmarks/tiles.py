@@ -50,8 +50,8 @@ def measure(alpha: np.ndarray, mask: np.ndarray) -> dict:
     """Figures of one alpha float (H, W) against its truth uint8 (H, W); those of thin parts NaN where there is none."""
     pred = np.rint(alpha * 255).astype(np.uint8)
     counts = precision_recall(pred, mask)
-    figures = {"maxF": max_f([counts]), "MAE": mae(pred, mask), "IoU": iou(pred, mask), "BIoU": boundary_iou(pred, mask),
-               "HCE": human_correction_efforts(pred, mask).total, "counts": counts}
+    figures = {"maxF": max_f([counts]), "MAE": mae(pred, mask), "IoU": iou(pred, mask),
+               "BIoU": boundary_iou(pred, mask), "HCE": human_correction_efforts(pred, mask).total, "counts": counts}
     thin, near = thin_parts(mask)
     found, truth = pred[near] > 127, mask[near] > 128
     if thin.any():

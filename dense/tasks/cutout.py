@@ -18,8 +18,8 @@ from dense.tasks.plan import Plan, Window, blend, tile_windows, whole
 
 STRIDE = 64  # of the deepest features: smaller pictures are fed enlarged to it, others at a multiple of half of it
 UNSURE = (0.02, 0.98)
-ZOOM = 4  # a pass of tiles magnifies the one before it at most so much, lest a tile show too little to be understood
-SURE = 1e-3  # probabilities closer to 0 or 1 count as if they were this close
+ZOOM = 2  # a pass of tiles magnifies the one before it at most so much, lest a tile show too little to be understood
+SURE = 1e-3  # as close as probabilities come to 0 and 1 where two are weighed up
 
 
 @register_task
@@ -166,11 +166,11 @@ class CutoutTask(Task):
 def mean_log_odds(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The probability whose log-odds are the mean of those of ``a`` and ``b`` (0..1, same shape): equal ones stay.
 
-    Probabilities within ``SURE`` of 0 or 1 count as no surer than that; two that are 0 (1) give 0 (1).
+    Against the other, neither counts as surer than ``SURE`` and 1 - ``SURE``.
     """
     p, q = (np.clip(v, SURE, 1 - SURE) for v in (a, b))
     yes, no = np.sqrt(p * q), np.sqrt((1 - p) * (1 - q))
-    return np.clip((yes / (yes + no) - SURE) / (1 - 2 * SURE), 0, 1)
+    return np.clip(yes / (yes + no) + ((a - p) + (b - q)) / 2, 0, 1)
 
 
 def _enlarge(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -397,7 +397,7 @@ def harp(rng: Generator) -> Scene:
     s.tube(foot, top, r * 1.5, c, r)
     for k in np.linspace(0.08, 0.92, n):
         s.tube(foot + k * (top - foot), neck[round(k * 23)], rng.uniform(0.003, 0.006), gut)
-    s.tube(foot + (-0.15, 0, 0.1), foot + (0.4, 0, 0.1), r, c)
+    s.tube(foot - np.array([0.15, 0, -0.1]), foot + np.array([0.4, 0, 0.1]), r, c)
     return s
 
 

@@ -49,7 +49,7 @@ def make(out: Path, root: Path, seed: int, count: int, long: int) -> None:
             short = round(long / max(aspect, 1 / aspect) / 8) * 8
             size = (short, long) if aspect >= 1 else (long, short)
             result = compose(pick, [thing], background, size, hard=i % 4 == 3)
-            if result.contrast > 0.14 and 0.005 <= float((result.mask > 127).mean()) and result.cut_off < 0.12:
+            if result.contrast > 0.14 and float((result.mask > 127).mean()) >= 0.005 and result.cut_off < 0.12:
                 break
         else:
             raise DatasetError(f"picture {i} ({kind}): no usable composite in 25 tries; change --seed")

@@ -124,11 +124,11 @@ class RandomCrop:
 
 @TRANSFORMS.register_module()
 class RandomZoom:
-    """With ``probability``, a crop around a pixel of the outline whose sides are ``scale`` (low, high) of the picture's.
+    """With ``probability``, a crop around a pixel of the outline, its sides ``scale`` (low, high) of the picture's.
 
-    That is what the tiles of a tiled cut-out show: parts of objects. Shares are drawn evenly in their logarithm, the two
-    sides apart, and the pixel lies anywhere in the middle half of the crop. Crops and whole pictures come back at the
-    task's size; ``LoadPair(scale=3)`` gives crops the detail that they zoom in to.
+    That is what the tiles of a tiled cut-out show: parts of objects. Shares are drawn evenly in their logarithm, the
+    two sides apart, and the pixel lies anywhere in the middle half of the crop. Crops and whole pictures come back at
+    the task's size; ``LoadPair(scale=3)`` gives crops the detail that they zoom in to.
     """
 
     random = True
