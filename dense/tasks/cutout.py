@@ -19,6 +19,7 @@ from dense.tasks.plan import Plan, Window, blend, tile_windows, whole
 STRIDE = 64  # of the deepest features: smaller pictures are fed enlarged to it, others at a multiple of half of it
 UNSURE = (0.02, 0.98)
 ZOOM = 2  # a pass of tiles magnifies the one before it at most so much, lest a tile show too little to be understood
+CONFLICT = 0.4  # difference of local means up to which tiles are heard in full; at twice it they are not heard
 SURE = 1e-3  # as close as probabilities come to 0 and 1 where two are weighed up
 
 
@@ -137,15 +138,19 @@ class CutoutTask(Task):
         """``alpha`` (H, W), in the band brought together with the blended outputs (1, h, w) of a pass of tiles.
 
         Their log-odds are averaged, those of ``alpha`` smoothed over three pixels of its pass: tiles say where in
-        these an edge runs, but what looks like a subject in a tile needs the consent of the pass that saw more.
+        these an edge runs, but what looks like a subject in a tile needs the consent of the pass that saw more. Where the
+        two contradict each other at large, in means over nine pixels of that pass, the tiles are left out: a bar that
+        fills a tile looks like background.
         """
         values = [_enlarge(np.asarray(o)[0], (t.height, t.width)) for t, o in zip(tiles, outputs, strict=True)]
         detail, covered = blend(alpha.shape, tiles, values)
-        reach = max(1, round(scale))
+        detail = np.where(covered > 0, detail, alpha)
         at = (band > 0) & (covered > 0)
-        both = mean_log_odds(detail[at], cv2.blur(alpha, (2 * reach + 1,) * 2)[at])
+        near, far = ((2 * max(1, round(reach * scale)) + 1,) * 2 for reach in (1, 4))
+        conflict = np.abs(cv2.blur(detail - alpha, far))[at]
+        weight = band[at] * np.clip(2 - conflict / CONFLICT, 0, 1)
         refined = alpha.copy()
-        refined[at] += band[at] * (both - alpha[at])
+        refined[at] += weight * (mean_log_odds(detail[at], cv2.blur(alpha, near)[at]) - alpha[at])
         return refined
 
     def finish(self, image: np.ndarray, plan: Plan, overview: np.ndarray, run_all: RunAll) -> np.ndarray:

@@ -7,16 +7,8 @@ from dense.datasets.transforms.cutout import (
     RandomFlip,
     RandomPhotometric,
     RandomRotate,
-    RandomZoom,
 )
+from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
 
-__all__ = [
-    "CopyPaste",
-    "LoadPair",
-    "PackCutout",
-    "RandomCrop",
-    "RandomFlip",
-    "RandomPhotometric",
-    "RandomRotate",
-    "RandomZoom",
-]
+__all__ = ["CopyPaste", "LoadPair", "LoadSemantic", "PackCutout", "PackSemantic", "RandomCrop", "RandomFlip",
+           "RandomPhotometric", "RandomRotate", "RandomScaleCrop"]

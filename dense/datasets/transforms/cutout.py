@@ -123,36 +123,6 @@ class RandomCrop:
 
 
 @TRANSFORMS.register_module()
-class RandomZoom:
-    """With ``probability``, a crop around a pixel of the outline, its sides ``scale`` (low, high) of the picture's.
-
-    That is what the tiles of a tiled cut-out show: parts of objects. Shares are drawn evenly in their logarithm, the
-    two sides apart, and the pixel lies anywhere in the middle half of the crop. Crops and whole pictures come back at
-    the task's size; ``LoadPair(scale=3)`` gives crops the detail that they zoom in to.
-    """
-
-    random = True
-
-    def __init__(self, scale: tuple[float, float] = (0.2, 0.7), probability: float = 0.5):
-        self.scale, self.probability = tuple(scale), probability
-
-    def __call__(self, results: dict) -> dict:
-        rng, image, mask = results["rng"], results["image"], results["mask"]
-        if rng.random() < self.probability:
-            solid = (mask > 128).view(np.uint8)
-            outline = np.flatnonzero(solid != cv2.erode(solid, np.ones((3, 3), np.uint8)))
-            if len(outline):
-                at = np.unravel_index(outline[int(rng.integers(len(outline)))], mask.shape)
-                sides = [max(16, round(s * float(np.exp(rng.uniform(*np.log(self.scale)))))) for s in mask.shape]
-                begin = [int(np.clip(a - round(n * rng.uniform(0.25, 0.75)), 0, s - n))
-                         for a, n, s in zip(at, sides, mask.shape, strict=True)]
-                part = tuple(slice(b, b + n) for b, n in zip(begin, sides, strict=True))
-                image, mask = image[part], mask[part]
-        results["image"], results["mask"] = (results["task"].resize(np.ascontiguousarray(a)) for a in (image, mask))
-        return results
-
-
-@TRANSFORMS.register_module()
 class CopyPaste:
     """With ``probability``, the objects of another picture of the split pasted over this one (Ghiasi, CVPR 2021).
 
