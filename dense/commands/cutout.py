@@ -8,6 +8,7 @@
     dense cutout clip.mp4 -o out.mp4 --background green      green screen; -o out.mov: ProRes 4444, transparent
     dense cutout clip.mp4 -o frames                          single frames in a folder
     dense cutout inbox -o out --watch                        what comes into a folder, until Ctrl-C
+    dense cutout large.jpg --tiles                           thin parts of large pictures, in tiles
     dense cutout - -o - < photo.jpg > cutout.png             standard input and output
 
 One network and its weights: --model with -w, or --bundle from dense export (which needs no PyTorch). Where two inputs
@@ -33,13 +34,14 @@ from dense.commands._pictures import (
 HELP = "cut the subject out of pictures"
 DEFAULT_MODEL = "isnet@cutouts"
 MODES = (("global", "stretched to the network's size"), ("whole", "at its own resolution"),
-         ("tiled", "global, then tiles where it is unsure"))
+         ("tiled", "global, then overlapping tiles where it is unsure, for large pictures with thin parts"))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_source_arguments(parser, "-cutout")
     add_network_arguments(parser, DEFAULT_MODEL, MODES)
     add_record_arguments(parser)
+    parser.add_argument("--tiles", action="store_true", help="short for --mode tiled")
     parser.add_argument("--background", metavar="none|white|green|#rrggbb|FILE|blur",
                         help="what is put behind the subject (default: nothing, transparent)")
     parser.add_argument("--colours", choices=("estimated", "original"), default="estimated", help="of half-transparent "
@@ -60,6 +62,10 @@ def run(args: Namespace) -> int:
 
     if args.mask and args.background:
         raise ConfigError("--mask writes the alpha, which has no --background; leave one out")
+    if args.tiles:
+        if args.mode not in (None, "tiled"):
+            raise ConfigError(f"--tiles is --mode tiled, which --mode {args.mode} contradicts; leave one out")
+        args.mode = "tiled"
     writer = CutoutWriter(background_of(args.background), args.mask, args.colours)
     job = make_job(args, writer, (FORMATS | VIDEO_FORMATS).get(args.format))
     if not begin(job):

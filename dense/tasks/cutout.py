@@ -4,8 +4,10 @@ Source of the constants: the released code of IS-Net (Qin et al., ECCV 2022).
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar
 
 import cv2
@@ -16,6 +18,9 @@ from dense.tasks.plan import Plan, Window, blend, tile_windows, whole
 
 STRIDE = 64  # of the deepest features: smaller pictures are fed enlarged to it, others at a multiple of half of it
 UNSURE = (0.02, 0.98)
+ZOOM = 2  # a pass of tiles magnifies the one before it at most so much, lest a tile show too little to be understood
+CONFLICT = 0.4  # difference of local means up to which tiles are heard in full; at twice it they are not heard
+SURE = 1e-3  # as close as probabilities come to 0 and 1 where two are weighed up
 
 
 @register_task
@@ -66,15 +71,21 @@ class CutoutTask(Task):
         """How a picture of ``shape`` (H, W) is fed.
 
         mode: 'global', stretched to ``size``; 'whole', at its own resolution (sides rounded to multiples of 32,
-            for networks that take any size); 'tiled', global and then tiles of ``size`` at its own resolution
-            where the picture is larger than ``size``.
+            for networks that take any size); 'tiled', global and then overlapping tiles at its own resolution where
+            it is larger than ``size``. Where it is more than ``ZOOM`` times as large, passes of larger tiles, shrunk
+            to ``size``, come in between; ``tiles`` holds the passes in order, each of windows of one size.
         """
         self.check_mode(mode)
         if mode == "whole":
             half = STRIDE // 2
             return Plan(shape, tuple(max(STRIDE, half * round(s / half)) for s in shape), whole(shape))
-        larger = any(s > t for s, t in zip(shape, self.size, strict=True))
-        tiles = tile_windows(shape, self.size, self.overlap) if mode == "tiled" and larger else ()
+        tiles: tuple[Window, ...] = ()
+        zoom = _scale(shape, self.size)
+        if mode == "tiled" and zoom > 1:
+            passes = max(1, math.ceil(math.log(zoom, ZOOM) - 1e-9))
+            for i in range(1, passes + 1):
+                side = zoom ** (1 - i / passes)
+                tiles += tile_windows(shape, tuple(round(side * s) for s in self.size), self.overlap)
         return Plan(shape, self.size, whole(shape), tiles)
 
     def resize(self, array: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -111,40 +122,75 @@ class CutoutTask(Task):
 
     def decode(self, probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """float (h, w) in 0..1 -> alpha float32 (H, W) in 0..1 at the picture's ``shape``."""
-        height, width = shape
-        alpha = np.asarray(probability, np.float32)
-        if alpha.shape != (height, width):
-            alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+        alpha = _enlarge(probability, shape)
         if self.min_max:
             low, high = float(alpha.min()), float(alpha.max())
             alpha = (alpha - low) / (high - low) if high > low else np.zeros_like(alpha)
         alpha = np.clip(alpha, 0.0, 1.0)
         return np.floor(alpha * np.float32(255)) / np.float32(255) if self.cut else alpha
 
-    def band(self, alpha: np.ndarray, plan: Plan) -> np.ndarray:
-        """Weight float32 (H, W) of the second pass: 1 where the overview is unsure and beside it, 0 far away.
+    def band(self, alpha: np.ndarray, scale: float) -> np.ndarray:
+        """Weight float32 (H, W) of a pass of tiles: 1 where the pass before is unsure and beside it, 0 far away.
 
-        The band is a few pixels of the overview wide: where that is sure, a tile, which sees less of the
-        picture, has no say.
+        alpha: (H, W) so far. scale: pixels of the picture to one of that pass. The band is a few of these wide: where
+        a pass that sees more of the picture is sure, tiles have no say.
         """
         unsure = ((alpha > UNSURE[0]) & (alpha < UNSURE[1])).view(np.uint8)
-        reach = max(1, round(2 * max(s / t for s, t in zip(plan.shape, plan.size, strict=True))))
+        reach = max(1, round(2 * scale))
         near = cv2.dilate(unsure, np.ones((2 * reach + 1,) * 2, np.uint8)).astype(np.float32)
         return cv2.blur(near, (2 * reach + 1,) * 2)
 
-    def refine(self, alpha: np.ndarray, band: np.ndarray, tiles: Sequence[Window],
+    def refine(self, alpha: np.ndarray, band: np.ndarray, scale: float, tiles: Sequence[Window],
                outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """The overview's alpha (H, W), replaced in the band by the blended tiles' outputs (1, h, w) each."""
-        values = [self.decode(np.asarray(o)[0], (t.height, t.width)) for t, o in zip(tiles, outputs, strict=True)]
+        """``alpha`` (H, W), in the band brought together with the blended outputs (1, h, w) of a pass of tiles.
+
+        Their log-odds are averaged, those of ``alpha`` smoothed over three pixels of its pass: tiles say where in
+        these an edge runs, but what looks like a subject in a tile needs the consent of the pass that saw more. Where
+        the two contradict each other at large, in means over nine pixels of that pass, the tiles are left out: a bar
+        that fills a tile looks like background.
+        """
+        values = [_enlarge(np.asarray(o)[0], (t.height, t.width)) for t, o in zip(tiles, outputs, strict=True)]
         detail, covered = blend(alpha.shape, tiles, values)
-        weight = np.where(covered > 0, band, 0)
-        return alpha + weight * (detail - alpha)
+        detail = np.where(covered > 0, detail, alpha)
+        at = (band > 0) & (covered > 0)
+        near, far = ((2 * max(1, round(reach * scale)) + 1,) * 2 for reach in (1, 4))
+        conflict = np.abs(cv2.blur(detail - alpha, far))[at]
+        weight = band[at] * np.clip(2 - conflict / CONFLICT, 0, 1)
+        refined = alpha.copy()
+        refined[at] += weight * (mean_log_odds(detail[at], cv2.blur(alpha, near)[at]) - alpha[at])
+        return refined
 
     def finish(self, image: np.ndarray, plan: Plan, overview: np.ndarray, run_all: RunAll) -> np.ndarray:
         """Alpha float32 (H, W) from the overview's output (1, h, w), with the plan's tiles where it has some."""
         alpha = self.decode(overview[0], plan.shape)
-        if not plan.tiles:
-            return alpha
-        band = self.band(alpha, plan)
-        tiles = [t for t in plan.tiles if band[t.slices].any()]
-        return self.refine(alpha, band, tiles, run_all(self.tensor(image, plan, t) for t in tiles))
+        scale, band = _scale(plan.shape, plan.size), None
+        for size, windows in groupby(plan.tiles, lambda t: (t.height, t.width)):
+            here = self.band(alpha, scale)
+            band = here if band is None else np.minimum(band, here)
+            tiles = [t for t in windows if band[t.slices].any()]
+            if not tiles:
+                break
+            alpha = self.refine(alpha, band, scale, tiles, run_all(self.tensor(image, plan, t) for t in tiles))
+            scale = _scale(size, plan.size)
+        return alpha
+
+
+def mean_log_odds(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The probability whose log-odds are the mean of those of ``a`` and ``b`` (0..1, same shape): equal ones stay.
+
+    Against the other, neither counts as surer than ``SURE`` and 1 - ``SURE``.
+    """
+    p, q = (np.clip(v, SURE, 1 - SURE) for v in (a, b))
+    yes, no = np.sqrt(p * q), np.sqrt((1 - p) * (1 - q))
+    return np.clip(yes / (yes + no) + ((a - p) + (b - q)) / 2, 0, 1)
+
+
+def _enlarge(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """float (h, w) stretched to ``shape`` (H, W), float32."""
+    alpha = np.asarray(probability, np.float32)
+    return alpha if alpha.shape == tuple(shape) else cv2.resize(alpha, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _scale(shape: tuple[int, int], size: tuple[int, int]) -> float:
+    """Pixels of a window of ``shape`` to one pixel of what is fed at ``size``, in the direction where it is more."""
+    return max(s / t for s, t in zip(shape, size, strict=True))

@@ -59,6 +59,21 @@ def test_options(cutout, tmp_path, options, mode, corner):
         assert corner is None or image.getpixel((0, 0)) == corner
 
 
+def test_tiles_are_the_mode_tiled(cutout, tmp_path):
+    (tmp_path / "in").mkdir()
+    stripes = np.zeros((200, 260, 3), np.uint8)
+    stripes[20:180, 30:230:5] = 255  # thinner than the toy's pixels
+    cv2.imwrite(str(tmp_path / "in/a.png"), stripes)
+    alphas = {}
+    for name, options in {"global": [], "mode": ["--mode", "tiled"], "tiles": ["--tiles"],
+                          "both": ["--tiles", "--mode", "tiled"]}.items():
+        assert cutout(tmp_path / "in", "-o", tmp_path / name, "--mask", *options) == 0
+        alphas[name] = np.asarray(Image.open(tmp_path / name / "a.png"))
+    assert np.array_equal(alphas["tiles"], alphas["mode"]) and np.array_equal(alphas["both"], alphas["mode"])
+    errors = {name: np.abs(alpha.astype(float) - stripes[..., 0]).mean() for name, alpha in alphas.items()}
+    assert errors["tiles"] < 0.7 * errors["global"]
+
+
 def test_a_damaged_picture_is_listed_at_the_end(cutout, tmp_path, capsys):
     paths = write_pictures(tmp_path / "in", 4)
     paths[1].write_bytes(b"<html>")
@@ -83,6 +98,7 @@ def test_all_pictures_damaged(cutout, tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["nowhere.jpg"], "nowhere.jpg: does not exist"), (["{in}", "-o", "{in}"], "would replace an input"),
+    (["{in}", "--tiles", "--mode", "whole"], "--tiles is --mode tiled"),
     (["{in}", "--background", "#xyz"], "neither a colour nor a file"), (["{in}", "--device", "cuda"], "has no CUDA"),
     (["{in}", "--model", "isnet"], "--bundle holds model and weights"), (["{in}", "--max-memory", "1K"], "--max-mem"),
     (["-", "{in}"], "need -o FOLDER"), (["{in}/0.png", "{in}/0.png", "-o", "x.png"], "give a folder")])

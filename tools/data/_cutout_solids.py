@@ -386,15 +386,59 @@ def stool(rng: Generator) -> Scene:
     return s
 
 
+def harp(rng: Generator) -> Scene:
+    s, c, gut = Scene(), _paint(rng), np.full(3, rng.uniform(0.5, 0.95))
+    r, n = rng.uniform(0.03, 0.05), int(rng.integers(18, 30))
+    foot, top = np.array([-0.55, -0.9, 0]), np.array([0.6, 0.75, 0])
+    t = np.linspace(0, 1, 24)[:, None]
+    neck = np.array([-0.6, 1.0, 0]) * (1 - t) + top * t - np.array([0, 0.28, 0]) * np.sin(np.pi * t)
+    s.path(neck, r, c)
+    s.tube(foot, neck[0], r * 1.2, c)
+    s.tube(foot, top, r * 1.5, c, r)
+    for k in np.linspace(0.08, 0.92, n):
+        s.tube(foot + k * (top - foot), neck[round(k * 23)], rng.uniform(0.003, 0.006), gut)
+    s.tube(foot - np.array([0.15, 0, -0.1]), foot + np.array([0.4, 0, 0.1]), r, c)
+    return s
+
+
+def tuft(rng: Generator) -> Scene:
+    s, c, hair = Scene(), _paint(rng), _paint(rng)
+    s.tube((0, -1, 0), (0, -0.1, 0), 0.05, c, 0.07)
+    s.tube((0, -0.1, 0), (0, 0.02, 0), 0.09, c * 0.6)
+    t = np.linspace(0, 1, 9)[:, None]
+    for _ in range(int(rng.integers(90, 170))):
+        way = np.array([rng.normal(0, 0.55), rng.uniform(0.7, 1.1), rng.normal(0, 0.4)])
+        bend = np.array([rng.normal(0, 0.25), -rng.uniform(0, 0.35), rng.normal(0, 0.2)])
+        root = np.array([rng.uniform(-0.07, 0.07), 0, rng.uniform(-0.07, 0.07)])
+        s.path(root + way * t + bend * t * t, rng.uniform(0.002, 0.006), hair * rng.uniform(0.7, 1.3))
+    return s
+
+
+def trellis(rng: Generator) -> Scene:
+    s, c, r = Scene(), _paint(rng), rng.uniform(0.007, 0.014)
+    w, h, n = rng.uniform(0.5, 0.9), 0.9, int(rng.integers(7, 13))
+    corners = np.array([(-w, -h, 0), (w, -h, 0), (w, h, 0), (-w, h, 0), (-w, -h, 0)])
+    s.path(corners, r * 2.2, c)
+    for k in np.linspace(-1, 1, 2 * n + 1)[1:-1] * (w + h):
+        for sign, z in ((1, 0.01), (-1, -0.01)):  # x = sign * (y + k), cut to the frame
+            low, high = max(-h, -w - k), min(h, w - k)
+            if high - low > 0.03:
+                s.tube((sign * (low + k), low, z), (sign * (high + k), high, z), r, c)
+    s.tube((-w * 0.7, -h - 0.25, 0), (-w * 0.7, -h, 0), r * 2, c)
+    s.tube((w * 0.7, -h - 0.25, 0), (w * 0.7, -h, 0), r * 2, c)
+    return s
+
+
 BUILDERS: dict[str, dict[str, Callable[[Generator], Scene]]] = {
     "train": {f.__name__: f for f in (
         chair, fence, wheel, bicycle, pylon, bare_tree, fern, birdcage, stepladder, table, wire_basket, gate,
         antenna, coat_stand)},
     "val": {f.__name__: f for f in (
         spiral_stair, drying_rack, crane, easel, leafy_branch, swing, stool)},
+    "thin": {f.__name__: f for f in (harp, tuft, trellis)},
 }
 
 
-def make(split: str, kind: str, rng: Generator) -> np.ndarray:
-    """Build and render one object of `kind`, straight RGBA uint8 (1536, 1536, 4)."""
-    return render(BUILDERS[split][kind](rng), rng)
+def make(split: str, kind: str, rng: Generator, size: int = 1536) -> np.ndarray:
+    """Build and render one object of `kind`, straight RGBA uint8 (size, size, 4)."""
+    return render(BUILDERS[split][kind](rng), rng, size)

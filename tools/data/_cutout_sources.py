@@ -85,6 +85,15 @@ BACKGROUNDS: dict[str, list[tuple[str, str]]] = {
     ],
 }
 
+# Of pictures rendered large (make_thin.py): in no split of the set, or in its validation part.
+LARGE_BACKGROUNDS: list[tuple[str, str]] = [
+    ("scikit-image", _SKI + "gravel.png"),
+    ("lomiri-by", _LOM + "picosdeeuropa_by_Aitzol_Berasategi.jpg"),
+    ("lomiri-by", _LOM + "analogpattern_by_Peter_Nerlich.jpg"),
+    ("opencv-doc", _OCV + "aero1.jpg"),
+    ("opencv-doc", _OCV + "leuvenA.jpg"),
+]
+
 _TRAIN_EMOJI = (
     "bicycle roller-coaster ladder chair anchor guitar banjo telescope cactus butterfly deciduous-tree "
     "evergreen-tree manual-wheelchair kick-scooter shopping-cart tractor motorcycle articulated-lorry "
@@ -149,7 +158,7 @@ def fetch(root: Path, names: Sequence[str] = (*_NPM, *_PIP, *_DEB, "python")) ->
             _run(["apt-get", "download", "-q", _DEB[name]], folder)  # an empty index: run apt-get update
             archive = _one(folder, "*.deb")
             _run(["dpkg-deb", "-x", archive.name, "."], folder)
-            wanted = {member for files in BACKGROUNDS.values() for _, member in files}
+            wanted = {member for files in (*BACKGROUNDS.values(), LARGE_BACKGROUNDS) for _, member in files}
             for path in [p for p in folder.rglob("*") if p.is_file() or p.is_symlink()]:
                 inside = path.relative_to(folder).as_posix()
                 if inside not in wanted and path.name != "copyright" and path != archive:
@@ -163,8 +172,8 @@ def fetch(root: Path, names: Sequence[str] = (*_NPM, *_PIP, *_DEB, "python")) ->
         (folder / ".done").touch()
 
 
-def load_background(root: Path, source: str, member: str) -> np.ndarray:
-    """Read one background as RGB uint8 (H, W, 3), long side at most 1600 px; HDR is tone-mapped."""
+def load_background(root: Path, source: str, member: str, longest: int = 1600) -> np.ndarray:
+    """Read one background as RGB uint8 (H, W, 3), long side at most ``longest`` px; HDR is tone-mapped."""
     path = root / ("lomiri" if source.startswith("lomiri") else source) / member
     try:
         raw = path.read_bytes()
@@ -187,7 +196,7 @@ def load_background(root: Path, source: str, member: str) -> np.ndarray:
         light = np.clip(light * (1 + light / 16) / (1 + light), 0, 1) ** (1 / 2.2)
         height = light.shape[0]  # the poles of a panorama are stretched beyond likeness
         picture = (light[round(0.2 * height):round(0.85 * height)] * 255).astype(np.uint8)
-    shrink = 1600 / max(picture.shape[:2])
+    shrink = longest / max(picture.shape[:2])
     if shrink < 1:
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(picture)
