@@ -23,11 +23,13 @@ _LONGEST = {"WEBP": 16383, "JPEG": 65500, "PNG": 1_000_000, "TIFF": 1_000_000}
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 RGB (H, W, 3), upright; name: for messages; metadata: what a copy should keep."""
+    """pixels: uint8 RGB (H, W, 3), upright; name: for messages; metadata: what a copy should keep; mask: uint8 (H, W)
+    of what is to be changed (255), for tasks that need it."""
 
     pixels: np.ndarray
     name: str
     metadata: Metadata = field(default_factory=Metadata)
+    mask: np.ndarray | None = None
 
 
 def read_picture(source: Source, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Picture:

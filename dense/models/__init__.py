@@ -1,2 +1,3 @@
 """Models: one home per system. Importing this fills the registries and the table of names."""
+import dense.models.deeperaser
 import dense.models.isnet  # noqa: F401
