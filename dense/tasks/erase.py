@@ -43,7 +43,8 @@ class EraseTask(Task):
     context: pixels of the surroundings that a window has at least around what is masked.
     dilate: by how many pixels the mask is widened, so that soft edges of letters go too; what lies outside of the
         widened mask is returned bit for bit as it was.
-    feather: over how many pixels, from the widened mask's edge inwards, the result fades in.
+    feather: over how many pixels, from the widened mask's edge inwards, the result fades in; up to ``dilate``, all that
+        was masked is the network's.
     overlap: share that neighbouring windows have in common, where one region needs several.
 
     Modes: 'windows', around each part of the mask at the picture's own resolution, as small as they may be; 'tiles',
@@ -110,7 +111,7 @@ class EraseTask(Task):
         padded = tuple(max(SMALLEST, -(-s // MULTIPLE) * MULTIPLE) for s in shape)
         if mode == "whole":
             return ErasePlan(shape, padded, Window(0, 0, *padded) if cells.any() else None)
-        margin = -(-max(self.context, self.dilate + self.feather + 1) // MULTIPLE)
+        margin = -(-max(self.context, self.dilate + self.feather) // MULTIPLE)
         near = cv2.dilate(cells, np.ones((2 * margin + 1,) * 2, np.uint8))
         regions = tuple(Window(*(v * MULTIPLE for v in box)) for box in _rectangles(near))
         groups = tuple(self._windows(region, cells, padded, mode) for region in regions)
@@ -138,9 +139,10 @@ class EraseTask(Task):
         window, reach = window or Window(0, 0, height, width), self.dilate
         top, left = max(0, window.y - reach), max(0, window.x - reach)
         part = mask[top:window.y + window.height + reach, left:window.x + window.width + reach]
-        part = cv2.compare(np.ascontiguousarray(part), 127, cv2.CMP_GT) & 1
+        part = (part > 127).view(np.uint8)
         if reach:
-            part = cv2.dilate(part, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
+            y, x = np.ogrid[-reach:reach + 1, -reach:reach + 1]
+            part = cv2.dilate(part, (y * y + x * x <= reach * reach).astype(np.uint8))
         y, x = window.y - top, window.x - left
         return part[y:y + min(window.height, height - window.y), x:x + min(window.width, width - window.x)]
 
@@ -153,7 +155,7 @@ class EraseTask(Task):
         _check(image)
         if window is None:
             window = (plan.overview if plan else None) or self.plan(image.shape[:2], "whole").overview
-        part = np.ascontiguousarray(image[window.slices])
+        part = image[window.slices].copy()
         part[..., 3] = 255 * self.region(image[..., 3], window)
         below, beside = window.height - part.shape[0], window.width - part.shape[1]
         if below or beside:
@@ -168,8 +170,8 @@ class EraseTask(Task):
             return region.astype(np.float32)
         if region.all():  # there is no edge
             return np.ones(region.shape, np.float32)
-        distance = cv2.distanceTransform(region, cv2.DIST_L2, 5)
-        return np.clip(distance / (self.feather + 1), 0, 1)
+        distance = cv2.distanceTransform(region, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.clip(distance / self.feather, 0, 1)
 
     def paste(self, picture: np.ndarray, region: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The picture, uint8 (H, W, 3), with ``values``, float (H, W, 3) in 0..1, in the region, uint8 0/1 (H, W)."""
@@ -182,8 +184,7 @@ class EraseTask(Task):
     def finish(self, image: np.ndarray, plan: ErasePlan, overview: Output | None, run_all: RunAll) -> np.ndarray:
         """uint8 RGB (H, W, 3): outside of the widened mask bit for bit as it was."""
         height, width = image.shape[:2]
-        out, mask = np.ascontiguousarray(image[..., :3]), image[..., 3]
-        out = out.copy() if np.shares_memory(out, image) else out
+        out, mask = image[..., :3].copy(), image[..., 3]
         if overview is not None:
             values = np.asarray(overview).transpose(1, 2, 0)[:height, :width]
             return self.paste(out, self.region(mask), values)
