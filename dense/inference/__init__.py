@@ -3,7 +3,7 @@
 Nothing here imports torch or mmengine before a model is named; a bundle runs without both.
 """
 from dense.inference.inferencer import Inferencer
-from dense.inference.results import CutoutResult, Result
+from dense.inference.results import CutoutResult, EraseResult, Result
 from dense.inference.sources import watch
 
-__all__ = ["CutoutResult", "Inferencer", "Result", "watch"]
+__all__ = ["CutoutResult", "EraseResult", "Inferencer", "Result", "watch"]

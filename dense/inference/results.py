@@ -15,7 +15,7 @@ from dense.inference.background import Background, background_of, put_over
 from dense.io import Metadata, Picture, encode_picture, write_bytes
 from dense.io.picture import format_of
 from dense.tasks import Task
-from dense.tasks.pictures import PANEL_BACKGROUND, fit, over_checkerboard, to_rgb
+from dense.tasks.pictures import PANEL_BACKGROUND, fit, outline, over_checkerboard, to_rgb
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,44 @@ class CutoutResult(Result):
     def panels(self) -> list[np.ndarray]:
         """Picture, alpha, cut-out over grey squares."""
         return [self.image, to_rgb(self.alpha_uint8()), over_checkerboard(self.image, self.alpha)]
+
+
+@register_result("erase")
+@dataclass(frozen=True, kw_only=True)
+class EraseResult(Result):
+    """A picture without what was masked.
+
+    image: the result; outside of the widened mask bit for bit the ``original``, uint8 RGB (H, W, 3). mask: uint8 (H, W),
+    above 127 where to erase, as it was given.
+    """
+
+    original: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, picture: Picture, answer: np.ndarray, source: str, seconds: float) -> Self:
+        """See ``Result.of``; the answer is the picture."""
+        return cls(answer, source, seconds, picture.metadata, original=picture.pixels, mask=picture.mask)
+
+    def save(self, path: str | Path, preview: bool = False) -> Path:
+        """Write the result, or a preview (the original with what is masked in red).
+
+        Suffixes: .png and .tiff keep every pixel, .jpg and .webp change all of them a little. Colour profile,
+        resolution and EXIF of the source are kept. Raises as ``CutoutResult.save`` does.
+        """
+        path = Path(path)
+        write_bytes(path, self.encode(path.suffix, preview, str(path)))
+        return path
+
+    def encode(self, suffix: str, preview: bool = False, name: str = "picture") -> bytes:
+        """What ``save`` writes into a file of this suffix; name: for messages."""
+        form = format_of(name if Path(name).suffix == suffix else f"{name}{suffix}")
+        return encode_picture(self.preview() if preview else self.image, form, self.metadata, name=name)
+
+    def preview(self) -> np.ndarray:
+        """uint8 RGB (H, W, 3): the original with what is masked in red."""
+        return outline(self.original, self.mask)
+
+    def panels(self) -> list[np.ndarray]:
+        """The original with what is masked in red, and the result."""
+        return [self.preview(), self.image]

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.background import Background
-from dense.inference.results import CutoutResult, Result
+from dense.inference.results import CutoutResult, EraseResult, Result
 from dense.inference.sources import Item
 from dense.io.picture import format_of
 
@@ -130,6 +130,30 @@ class CutoutWriter:
     def encode(self, result: CutoutResult, suffix: str) -> bytes:
         """See ``CutoutResult.encode``."""
         return result.encode(suffix, self.background, self.mask)
+
+
+@dataclass(frozen=True)
+class EraseWriter:
+    """Writes a picture without what was masked; or with ``preview`` the original with that in red."""
+
+    preview: bool = False
+
+    @property
+    def marker(self) -> str:
+        """See ``Writer``."""
+        return "-preview" if self.preview else "-erased"
+
+    def check(self, target: Path) -> None:
+        """See ``Writer``."""
+        format_of(target)
+
+    def write(self, result: EraseResult, path: Path) -> Path:
+        """See ``EraseResult.save``."""
+        return result.save(path, self.preview)
+
+    def encode(self, result: EraseResult, suffix: str) -> bytes:
+        """See ``EraseResult.encode``."""
+        return result.encode(suffix, self.preview)
 
 
 def write_stdout(data: bytes) -> str:

@@ -26,7 +26,8 @@ TASKS: dict[str, type[Task]] = {}
 class Task(ABC):
     """How an input becomes tensors, and how raw output becomes an answer.
 
-    kind: the name that configs and bundles know it by; modes: what ``plan`` takes, the usual one first.
+    kind: the name that configs and bundles know it by; modes: what ``plan`` takes, the usual one first; fixed_mode: the
+    usual one for networks that take ``size`` only, if that is another. takes_mask: whether it needs ``Picture.mask``.
     size: (height, width) that the network is usually fed.
 
     A network in use takes a batch float32 (N, C, h, w) and gives one output (N, ...), or several by name. What is
@@ -35,6 +36,8 @@ class Task(ABC):
 
     kind: ClassVar[str]
     modes: ClassVar[tuple[str, ...]]
+    fixed_mode: ClassVar[str | None] = None
+    takes_mask: ClassVar[bool] = False
     size: tuple[int, int]
 
     def to_dict(self) -> dict:

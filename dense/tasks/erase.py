@@ -62,6 +62,8 @@ class EraseTask(Task):
 
     kind: ClassVar = "erase"
     modes: ClassVar = ("windows", "tiles", "whole")
+    fixed_mode: ClassVar = "tiles"
+    takes_mask: ClassVar = True
 
     def __post_init__(self):
         size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
