@@ -1,7 +1,8 @@
 """Data sets, their transforms and samplers. Importing this fills the registries; ``check`` stays light."""
 from importlib import import_module
 
-_LAZY = {"CutoutDataset": "dense.datasets.cutout", "DrawSampler": "dense.datasets.sampler"}
+_LAZY = {"CutoutDataset": "dense.datasets.cutout", "DrawSampler": "dense.datasets.sampler",
+         "EraseDataset": "dense.datasets.erase", "SyntheticText": "dense.datasets.erase"}
 __all__ = list(_LAZY)
 
 

@@ -105,11 +105,16 @@ def task_from_dict(values: dict) -> Task:
 
 
 def as_task(task: Task | Mapping | None, kind: str = "cutout") -> Task:
-    """A task from itself, from a plain dict (``kind`` and ``type`` optional), or the defaults of ``kind``."""
+    """A task from itself, from a plain dict, or the defaults of ``kind``.
+
+    A dict may name its kind by ``kind``, or by ``type``, the class or its name, as configs do; ``kind`` is the default.
+    """
     if isinstance(task, Task):
         return task
-    values = {k: v for k, v in dict(task or {}).items() if k != "type"}
-    return task_from_dict({"kind": kind, **values})
+    values = dict(task or {})
+    named = values.pop("type", None)
+    names = {t if isinstance(named, type) else t.__name__: k for k, t in TASKS.items()}
+    return task_from_dict({"kind": names.get(named, kind), **values})
 
 
 def forward_in_batches(tensors: Iterable[np.ndarray], forward: Forward, batch: int = 1) -> list[Output]:

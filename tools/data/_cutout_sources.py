@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,9 +128,10 @@ def _one(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
-def fetch(root: Path) -> None:
-    """Fetch every source into root/NAME/ (skips what is there; needs npm, pip, apt-get and dpkg-deb)."""
-    for name in (*_NPM, *_PIP, *_DEB, "python"):
+def fetch(root: Path, names: Sequence[str] | None = None) -> None:
+    """Fetch sources, all of them by default, into root/NAME/ (skips what is there; needs npm, pip, apt-get and
+    dpkg-deb)."""
+    for name in names or (*_NPM, *_PIP, *_DEB, "python"):
         folder = root / name
         if (folder / ".done").exists():
             continue

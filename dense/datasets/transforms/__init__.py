@@ -8,5 +8,19 @@ from dense.datasets.transforms.cutout import (
     RandomPhotometric,
     RandomRotate,
 )
+from dense.datasets.transforms.erase import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
 
-__all__ = ["CopyPaste", "LoadPair", "PackCutout", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate"]
+__all__ = [
+    "CopyPaste",
+    "CustomMask",
+    "EraseCrop",
+    "EraseFlip",
+    "LoadErase",
+    "LoadPair",
+    "PackCutout",
+    "PackErase",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomPhotometric",
+    "RandomRotate",
+]
