@@ -12,7 +12,8 @@ model["mask_weight"] = 10.0
 train_dataloader.update(batch_size=4, num_workers=1)
 train_dataloader["dataset"]["settings"] = dict(size=(96, 96), texts=(1, 4), letters=(9, 0.4))
 val_dataloader["dataset"].update(length=32, settings=dict(size=(160, 160)))
-test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader["dataset"], length=64, settings=dict(size=(256, 256))))
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader["dataset"], length=64, settings=dict(size=(256, 256))))
 optim_wrapper["optimizer"].update(lr=1.5e-3, fused=True)
 param_scheduler = None
 train_cfg.update(max_iters=1_000_000, val_interval=500)

@@ -33,7 +33,8 @@ class Block(nn.Module):
 class Features(nn.Module):
     def __init__(self, widths, out):
         super().__init__()
-        self.conv1, self.norm1, self.relu = nn.Conv2d(4, widths[0], 7, padding=3), nn.InstanceNorm2d(widths[0]), nn.ReLU()
+        self.conv1, self.norm1 = nn.Conv2d(4, widths[0], 7, padding=3), nn.InstanceNorm2d(widths[0])
+        self.relu = nn.ReLU()
         before = widths[0]
         for index, after in enumerate(widths, start=1):
             setattr(self, f"layer{index}", nn.Sequential(Block(before, after), Block(after, after)))

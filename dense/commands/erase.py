@@ -33,17 +33,18 @@ MODES = (("windows", "around each part of the mask, at the picture's resolution"
 def add_arguments(parser: ArgumentParser) -> None:
     add_source_arguments(parser, "-erased")
     where = parser.add_argument_group("what is erased").add_mutually_exclusive_group(required=True)
-    where.add_argument("--mask", metavar="FILE|FOLDER", help="grey picture of the same size, white where to erase; or a "
-                       "folder with one of the same name for each picture")
+    where.add_argument("--mask", metavar="FILE|FOLDER", help="grey picture of the same size, white where to erase; or "
+                       "a folder with one of the same name for each picture")
     where.add_argument("--boxes", nargs="+", type=_box, metavar="X,Y,W,H", help="rectangles in pixels, in all pictures")
     where.add_argument("--auto", action="store_true", help="text that a detector finds (extra 'text')")
     parser.add_argument("--invert", action="store_true", help="with --mask: black where to erase")
     parser.add_argument("--preview", action="store_true", help="erase nothing: show in red what would be")
     add_network_arguments(parser, DEFAULT_MODEL, MODES)
     parser.add_argument("--dilate", type=_pixels, metavar="PIXELS", help="by which the mask is widened (default: 3)")
-    parser.add_argument("--feather", type=_pixels, metavar="PIXELS", help="over which the result fades in (default: 3)")
-    parser.add_argument("--format", choices=(*FORMATS, "jpg"), help="default png, or by the suffix of OUT; png and tiff "
-                        "keep every pixel")
+    parser.add_argument("--feather", type=_pixels, metavar="PIXELS",
+                        help="over which the result fades in (default: 3)")
+    parser.add_argument("--format", choices=(*FORMATS, "jpg"),
+                        help="default png, or by the suffix of OUT; png and tiff keep every pixel")
 
 
 def _box(text: str) -> tuple[float, ...]:

@@ -63,8 +63,8 @@ def find_files(root: str | Path, split: str | None = None) -> list[EraseFiles]:
     boxes = {re.sub(r"^gt_", "", p.stem): p for p in sorted(found["boxes"].glob("*.txt"))} if found["boxes"] else {}
     images = list_images(found["image"])
     if lone := [p for p in images if p.stem not in clean]:
-        raise DatasetError(f"{folder}: {len(lone)} pictures have no clean version in {found['clean'].name}, {lone[0].name} "
-                           "first. Remedy: add them, or take these away")
+        raise DatasetError(f"{folder}: {len(lone)} pictures have no clean version in {found['clean'].name}, "
+                           f"{lone[0].name} first. Remedy: add them, or take these away")
     if not images:
         raise DatasetError(f"{found['image']}: holds no picture. {expected}")
     return [EraseFiles(p, clean[p.stem], boxes.get(p.stem) or masks.get(p.stem)) for p in images]
@@ -115,8 +115,8 @@ class SyntheticText(_Drawn):
     the same seed, epoch, index, fonts and photographs, whatever the number of processes.
 
     root, split: ``root/SPLIT/backgrounds`` holds photographs, ``root/SPLIT/fonts`` fonts (without that folder, those of
-    the system); or other folders are named with ``backgrounds`` and ``fonts``. length: scenes an epoch; limit: a smaller
-    one. settings: of ``SceneSettings``.
+    the system); or other folders are named with ``backgrounds`` and ``fonts``. length: scenes an epoch; limit: at most
+    so many. settings: of ``SceneSettings``.
     """
 
     def __init__(self, root: str | Path = "data/text", split: str | None = "train",

@@ -34,7 +34,7 @@ def mse(pred: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> 
 def psnr(pred: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB, at most ``MOST_PSNR``; mask as for ``mse``."""
     error = mse(pred, truth, mask)
-    return MOST_PSNR if error == 0 else float(min(MOST_PSNR, -10 * np.log10(error)))
+    return MOST_PSNR if error == 0 else float(np.minimum(MOST_PSNR, -10 * np.log10(error)))
 
 
 def ssim_map(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -52,8 +52,8 @@ def find_masks(value: Any, invert: bool = False) -> MaskOf:
         return lambda picture, item: _checked(mask, str(path), picture, invert)
     if isinstance(value, Sequence) and value and all(_is_box(box) for box in value):
         return lambda picture, item: draw_boxes(value, picture)
-    raise ConfigError(f"mask={value!r:.80}: give a mask (array bool or uint8 (H, W), or path), a folder of masks, a list "
-                      "of boxes (x, y, width, height), or 'auto'")
+    raise ConfigError(f"mask={value!r:.80}: give a mask (array bool or uint8 (H, W), or path), a folder of masks, a "
+                      "list of boxes (x, y, width, height), or 'auto'")
 
 
 def _is_box(box: Any) -> bool:

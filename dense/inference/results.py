@@ -136,8 +136,8 @@ class CutoutResult(Result):
 class EraseResult(Result):
     """A picture without what was masked.
 
-    image: the result; outside of the widened mask bit for bit the ``original``, uint8 RGB (H, W, 3). mask: uint8 (H, W),
-    above 127 where to erase, as it was given.
+    image: the result; outside of the widened mask bit for bit the ``original``, uint8 RGB (H, W, 3). mask: uint8
+    (H, W), above 127 where to erase, as it was given.
     """
 
     original: np.ndarray

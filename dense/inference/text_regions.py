@@ -1,7 +1,8 @@
 """Finding text: the detector that the package rapidocr holds, on ONNX Runtime; nothing is fetched.
 
 Model: PP-OCR's text detector (DB: Liao et al., Real-time Scene Text Detection with Differentiable Binarization, AAAI
-2020), by PaddlePaddle, Apache-2.0, converted and packed by RapidOCR. Its file alone is used, none of the package's code.
+2020), by PaddlePaddle, Apache-2.0, converted and packed by RapidOCR. Its file alone is used, none of the package's
+code.
 """
 from __future__ import annotations
 

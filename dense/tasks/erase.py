@@ -208,7 +208,7 @@ def _rectangles(cells: np.ndarray) -> list[tuple[int, int, int, int]]:
     """(y, x, height, width) of disjoint rectangles that cover all non-zero cells: boxes of connected parts, united
     where they overlap or touch."""
     while True:
-        count, _, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
         boxes = [(int(y), int(x), int(h), int(w)) for x, y, w, h, _ in stats[1:]]
         if all(h * w == area for (_, _, h, w), area in zip(boxes, stats[1:, 4], strict=True)):
             return boxes

@@ -36,7 +36,7 @@ def outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     region = (mask > 127).view(np.uint8)
     inside = region > 0
     out = picture.copy()
-    out[inside] = (out[inside].astype(np.uint16) + (255, 40, 40)) // 2
+    out[inside] = (out[inside].astype(np.uint16) + np.uint16((255, 40, 40))) // 2
     width = max(1, round(max(picture.shape[:2]) / 600))
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return cv2.drawContours(out, contours, -1, (255, 0, 0), width)

@@ -41,7 +41,8 @@ class EraserTester(ModelTester):
         return make_batch(size, count)
 
     def check_outputs(self, outputs, inputs):
-        assert [tuple(t.shape) for t in outputs] == [(len(inputs), 3, *inputs.shape[-2:])] * self.overrides["iterations"]
+        expected = (len(inputs), 3, *inputs.shape[-2:])
+        assert [tuple(t.shape) for t in outputs] == [expected] * self.overrides["iterations"]
         assert all(torch.isfinite(t).all() for t in outputs)
 
     def check_predictions(self, predictions, data):

@@ -12,6 +12,7 @@ import cv2
 
 from dense.errors import DatasetError
 
+# ruff: noqa: SIM905 (a list of names reads better so)
 FONTS = {  # Debian packages of free fonts; their licences are kept beside them
     "train": ("fonts-liberation fonts-open-sans fonts-roboto-unhinted fonts-cantarell fonts-comfortaa "
               "fonts-crosextra-caladea fonts-dancingscript fonts-linuxlibertine fonts-lobster fonts-oldstandard "

@@ -48,8 +48,8 @@ def find_fonts(folders: str | Path | Sequence[str | Path] | None = None) -> Font
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 groups.setdefault(path.parent, []).append(path)
     if not groups:
-        raise DatasetError(f"no fonts (.ttf, .otf, .ttc) in {', '.join(map(str, roots)) or 'the usual places'}. Remedy: "
-                           "tools/data/make_text_sources.py fetches some, or name a folder with fonts=...")
+        raise DatasetError(f"no fonts (.ttf, .otf, .ttc) in {', '.join(map(str, roots)) or 'the usual places'}. "
+                           "Remedy: tools/data/make_text_sources.py fetches some, or name a folder with fonts=...")
     return Fonts(tuple(tuple(paths) for _, paths in sorted(groups.items())))
 
 

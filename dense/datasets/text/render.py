@@ -71,7 +71,8 @@ def _decorate(rng: np.random.Generator, letters: np.ndarray, size: int) -> Layer
         outline = cv2.dilate(letters, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
     if rng.random() < 0.25:
         dx, dy = (size * rng.uniform(-0.1, 0.1, 2)).tolist()
-        shifted = cv2.warpAffine(np.maximum(letters, outline), np.float32([[1, 0, dx], [0, 1, dy]]), letters.shape[::-1])
+        move = np.float32([[1, 0, dx], [0, 1, dy]])
+        shifted = cv2.warpAffine(np.maximum(letters, outline), move, letters.shape[::-1])
         shadow = cv2.GaussianBlur(shifted, (0, 0), max(0.4, size * rng.uniform(0.01, 0.08)))
     return Layers(np.dstack([letters, outline, shadow]))
 

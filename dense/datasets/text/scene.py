@@ -74,7 +74,7 @@ def _ground(rng: np.random.Generator, background: np.ndarray, shape: tuple[int, 
     height, width = shape
     most = min(background.shape[0] / height, background.shape[1] / width)
     scale = np.exp(rng.uniform(np.log(min(0.6, most)), np.log(most)))
-    h, w = max(1, min(background.shape[0], round(height * scale))), max(1, min(background.shape[1], round(width * scale)))
+    h, w = (max(1, min(have, round(want * scale))) for have, want in zip(background.shape, shape, strict=False))
     y, x = int(rng.integers(background.shape[0] - h + 1)), int(rng.integers(background.shape[1] - w + 1))
     crop = background[y:y + h, x:x + w]
     crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)

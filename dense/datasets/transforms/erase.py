@@ -171,7 +171,8 @@ class CustomMask:
         results["erased"] = [p for p, c in zip(polygons, chosen, strict=True) if c]
         return results
 
-    def _form(self, rng: np.random.Generator, polygon: np.ndarray, region: np.ndarray, differs: np.ndarray) -> np.ndarray:
+    def _form(self, rng: np.random.Generator, polygon: np.ndarray, region: np.ndarray,
+              differs: np.ndarray) -> np.ndarray:
         forms, shares = list(self.shares), np.array(list(self.shares.values()), float)
         form = forms[int(rng.choice(len(forms), p=shares / shares.sum()))]
         loose = int(rng.integers(self.loose[0], self.loose[1] + 1))
@@ -192,8 +193,8 @@ def widen(region: np.ndarray, reach: int) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class PackErase:
-    """To ``inputs`` uint8 (4, h, w), RGB and the mask widened by the task, and a data sample with ``gt_image`` (3, H, W),
-    ``gt_mask`` (1, H, W), 255 in the widened mask, and ``polygons`` of what is erased.
+    """To ``inputs`` uint8 (4, h, w), RGB and the mask widened by the task, and a data sample with ``gt_image``
+    (3, H, W), ``gt_mask`` (1, H, W), 255 in the widened mask, and ``polygons`` of what is erased.
 
     pad: mirror inputs to multiples of 8, as the task does; the truth keeps its size.
     """

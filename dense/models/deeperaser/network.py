@@ -12,6 +12,8 @@ Shapes, for width 1, stride 1 and an input (N, 4, H, W); nothing is pooled:
 """
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -195,18 +197,13 @@ class DeepEraser(nn.Module):
         self.update_block = UpdateBlock(hidden, hidden, hidden, middle, stride)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        reconstructions = []
-        for reconstruction in self.iterate(x):
-            reconstructions.append(reconstruction)
-        return reconstructions
+        return list(self.iterate(x))
 
     def last(self, x: Tensor) -> Tensor:
         """The last reconstruction (N, 3, H, W) alone: all that prediction uses."""
-        for reconstruction in self.iterate(x):
-            pass
-        return reconstruction
+        return deque(self.iterate(x), maxlen=1).pop()
 
-    def iterate(self, x: Tensor):
+    def iterate(self, x: Tensor) -> Iterator[Tensor]:
         """The reconstructions, one after the other."""
         block, picture = self.update_block, x[:, :3]
         features = self.fnet(x)
