@@ -29,7 +29,8 @@ def eraser_bundle(folder: Path, fixed: bool = False) -> Path:
         [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [axes[0], 3, *axes[1:]])],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
     (folder / "golden").mkdir(parents=True)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
     golden = np.random.default_rng(0).uniform(0, 255, (1, 4, SIZE, SIZE)).astype(np.float32)
     np.save(folder / "golden/input.npy", golden)
     np.save(folder / "golden/output.npy", 1 - golden[:, :3] / np.float32(255))

@@ -1,9 +1,7 @@
 """Data for erasing text: published layouts, and scenes that are made as they are asked for."""
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -14,60 +12,9 @@ from torch.utils.data import Dataset
 
 from dense.errors import DatasetError
 from dense.io import list_images, read_image
+from dense.io.texts import find_files
 from dense.registry import DATASETS, TRANSFORMS
 from dense.tasks import as_task
-
-# names of folders in use, the first that is there counts
-NAMES = {
-    "image": ("all_images", "images", "image", "imgs", "img", "input", "im"),
-    "clean": ("all_labels", "labels", "label", "clean", "target", "background", "bg"),
-    "boxes": ("all_gts", "gts", "txt", "boxes", "gt"),
-    "mask": ("masks", "mask"),
-}
-LAYOUT = """\
-  {root}[/SPLIT]/
-    all_images/*.jpg    pictures with text (also images, image, img, input)
-    all_labels/*.jpg    the same without it (also labels, label, clean, target)
-    all_gts/*.txt       x1,y1,...,x4,y4[,text] a line (also gts, txt, boxes); or
-    masks/*.png         white where text is (also mask); or neither: text is where the two pictures differ"""
-
-
-@dataclass(frozen=True)
-class EraseFiles:
-    """Files of one picture: with text, without, and where the text is (a .txt of boxes, a mask, or None)."""
-
-    image: Path
-    clean: Path
-    where: Path | None = None
-
-    @property
-    def name(self) -> str:
-        return self.image.stem
-
-
-def find_files(root: str | Path, split: str | None = None) -> list[EraseFiles]:
-    """The pictures of a data set in the layout of SCUT-EnsText, SCUT-Syn or Oxford's synthetic text.
-
-    Raises DatasetError that says where was looked, and which pictures have no clean version.
-    """
-    folder = Path(root) / (split or "")
-    expected = f"Expected:\n{LAYOUT.format(root=root)}"
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: there is no such folder. {expected}")
-    found = {kind: next((folder / n for n in names if (folder / n).is_dir()), None) for kind, names in NAMES.items()}
-    if found["image"] is None or found["clean"] is None:
-        lacks = "pictures with text" if found["image"] is None else "clean pictures"
-        raise DatasetError(f"{folder}: there is no folder of {lacks}. {expected}")
-    clean = {p.stem: p for p in list_images(found["clean"])}
-    masks = {p.stem: p for p in list_images(found["mask"])} if found["mask"] else {}
-    boxes = {re.sub(r"^gt_", "", p.stem): p for p in sorted(found["boxes"].glob("*.txt"))} if found["boxes"] else {}
-    images = list_images(found["image"])
-    if lone := [p for p in images if p.stem not in clean]:
-        raise DatasetError(f"{folder}: {len(lone)} pictures have no clean version in {found['clean'].name}, "
-                           f"{lone[0].name} first. Remedy: add them, or take these away")
-    if not images:
-        raise DatasetError(f"{found['image']}: holds no picture. {expected}")
-    return [EraseFiles(p, clean[p.stem], boxes.get(p.stem) or masks.get(p.stem)) for p in images]
 
 
 class _Drawn(Dataset):

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dense.datasets.erase import EraseDataset, SyntheticText, find_files
+from dense.datasets.erase import EraseDataset, SyntheticText
 from dense.datasets.text.fonts import find_fonts, scripts_of
 from dense.datasets.text.scene import SceneSettings, make_scene
 from dense.datasets.text.words import SCRIPTS, write
 from dense.datasets.transforms import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
-from dense.datasets.transforms.erase import read_boxes
 from dense.errors import DatasetError, ImageError
+from dense.io.texts import find_files, read_boxes
 from dense.tasks import EraseTask
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu, which comes with matplotlib
@@ -168,7 +168,7 @@ def test_what_lacks_is_told(tmp_path):
 def test_pictures_of_different_sizes_are_refused(tmp_path):
     write_set(tmp_path)
     cv2.imwrite(str(tmp_path / "all_labels/1.png"), ground(0, (50, 50)))
-    with pytest.raises(ImageError, match="50 x 50 pixels.*140 x 100"):
+    with pytest.raises(ImageError, match=r"50 x 50 pixels.*140 x 100"):
         EraseDataset(tmp_path, None, [LoadErase()])[0]
 
 
@@ -195,7 +195,8 @@ def two_texts():
     image = clean.copy()
     image[20:40, 15:50:4] = 255
     image[60:80, 80:130:4] = 0
-    polygons = [np.int32([[12, 17], [53, 17], [53, 43], [12, 43]]), np.int32([[77, 57], [133, 57], [133, 83], [77, 83]])]
+    polygons = [np.int32([[12, 17], [53, 17], [53, 43], [12, 43]]),
+                np.int32([[77, 57], [133, 57], [133, 83], [77, 83]])]
     return {"image": image, "clean": clean, "polygons": polygons, "name": "x", "image_path": "x.png",
             "task": EraseTask(), "rng": np.random.default_rng(0)}
 

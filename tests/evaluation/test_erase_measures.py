@@ -156,5 +156,5 @@ def test_frechet_distance_of_normal_distributions():
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 5, 3), np.uint8)])
 def test_other_arrays_are_refused(wrong):
-    with pytest.raises(ValueError, match="uint8|size"):
+    with pytest.raises(ValueError, match=r"uint8|size"):
         psnr(wrong, np.zeros((4, 4, 3), np.uint8))

@@ -5,20 +5,15 @@
 """
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
 from mmengine.structures import BaseDataElement, PixelData
 
-from dense.errors import DatasetError, ImageError
-from dense.io import read_image, read_mask
+from dense.io.texts import changed, load_texts
 from dense.registry import TRANSFORMS
 from dense.tasks.erase import MULTIPLE
 
-CHANGED = 20  # by how much a pixel of a text differs from the clean picture; compression differs by less
 NEAR = 4  # pixels around a text that may belong to it: shadow, soft edges
 
 
@@ -33,56 +28,9 @@ class LoadErase:
 
     def __call__(self, results: dict) -> dict:
         files = results["files"]
-        image, clean = read_image(files.image), read_image(files.clean)
-        if image.shape != clean.shape:
-            raise ImageError(f"{files.clean}: has {clean.shape[1]} x {clean.shape[0]} pixels, {files.image} "
-                             f"{image.shape[1]} x {image.shape[0]}; replace the one that is wrong")
-        if files.where is None:
-            polygons = parts_of(changed(image, clean))
-        elif files.where.suffix.lower() == ".txt":
-            polygons = read_boxes(files.where)
-        else:
-            polygons = parts_of(read_mask(files.where) > 127)
+        image, clean, polygons = load_texts(files)
         return results | {"image": image, "clean": clean, "polygons": polygons, "name": files.name,
                           "image_path": str(files.image)}
-
-
-def read_boxes(path: Path) -> list[np.ndarray]:
-    """Polygons of a file with x1,y1,x2,y2,... a line (with two corners: a rectangle), and perhaps a text behind.
-
-    Raises DatasetError that names the line.
-    """
-    polygons = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        found = re.match(r"\s*((?:-?\d+(?:\.\d+)?\s*[,\s]\s*)*-?\d+(?:\.\d+)?)", line)
-        values = [float(v) for v in re.split(r"[,\s]+", found[1])] if found else []
-        if len(values) in (4, 5):
-            x1, y1, x2, y2 = values[:4]
-            values = [x1, y1, x2, y1, x2, y2, x1, y2]
-        elif len(values) in (9, 11):  # eight numbers, and figures for a text
-            values = values[:8]
-        if len(values) < 6 or len(values) % 2:
-            raise DatasetError(f"{path}, line {number}: {line.strip()[:60]!r} is no box; give x1,y1,...,x4,y4 a line")
-        polygons.append(np.rint(np.reshape(values, (-1, 2))).astype(np.int32))
-    return polygons
-
-
-def changed(image: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """bool (H, W): where two pictures differ by more than compression does."""
-    return cv2.absdiff(np.ascontiguousarray(image), np.ascontiguousarray(clean)).max(2) > CHANGED
-
-
-def parts_of(mask: np.ndarray) -> list[np.ndarray]:
-    """Hulls of the parts of a mask bool (H, W), those that are near to each other together; specks are left out."""
-    joined = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 15), np.uint8))
-    contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [cv2.convexHull(c)[:, 0] for c in contours if cv2.contourArea(c) >= 20]
 
 
 @TRANSFORMS.register_module()
