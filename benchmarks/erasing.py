@@ -3,7 +3,7 @@
     python benchmarks/erasing.py deeperaser@text --count 128
 
 Scenes of the generator with fonts and photographs that were not trained on (tools/data/make_text_sources.py). All texts
-are masked, in three forms; each method is given the same widened mask, and its result is pasted the same way. Figures are
+are masked, in three forms; each method is given the same widened mask, its result is pasted the same way. Figures are
 means over the scenes; 'in' is over the masked pixels. The intervals are of the differences, scene by scene (bootstrap).
 """
 from __future__ import annotations
@@ -82,7 +82,8 @@ def main() -> None:
                 gains = np.array([a[measure] - b[measure] for a, b in pairs])
                 draws = np.nanmean(gains[rng.integers(0, len(gains), (2000, len(gains)))], axis=1)
                 low, high = np.percentile(draws, (2.5, 97.5))
-                text += f"\n{form}, {measure}, network minus {other}: {np.nanmean(gains):+.3f} ({low:+.3f} to {high:+.3f})"
+                text += (f"\n{form}, {measure}, network minus {other}: {np.nanmean(gains):+.3f} ({low:+.3f} to "
+                         f"{high:+.3f})")
                 values[f"{form}: {measure} minus {other}"] = [float(np.nanmean(gains)), float(low), float(high)]
     count = args.count * len(FORMS)
     text += "\n\nprocessor ms a scene: " + ", ".join(f"{k} {1000 * v / count:.0f}" for k, v in seconds.items())

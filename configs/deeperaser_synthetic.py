@@ -21,7 +21,8 @@ from dense.tasks import EraseTask
 
 data_root = "data/text"
 task = dict(type=EraseTask, size=(384, 384))
-model = dict(type=EraseModel, network=dict(type=DeepEraser, iterations=8, width=1.0), gamma=0.85, mask_weight=5.0)
+model = dict(type=EraseModel, network=dict(type=DeepEraser, iterations=8, width=1.0), gamma=0.85, mask_weight=5.0,
+             change_weight=20.0)
 
 train_dataloader = dict(
     batch_size=8, num_workers=8, persistent_workers=True,

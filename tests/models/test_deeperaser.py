@@ -138,7 +138,20 @@ def test_loss_weighs_iterations_and_masked_pixels():
     assert float(losses["l1_inside"]) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": 0}, {"gamma": 1.2}, {"mask_weight": 0}])
+def test_loss_weighs_pixels_that_are_to_change():
+    class Same(torch.nn.Module):
+        def forward(self, x):
+            return [x[:, :3]]
+
+    inputs, truth = torch.zeros(1, 4, 4, 4), torch.zeros(1, 3, 4, 4)
+    inputs[:, 3, :2] = 1
+    truth[:, 1, 0] = 0.3  # a row of the mask
+    truth[:, 1, 3] = 0.05  # no more than compression does
+    losses = EraseModel(Same(), mask_weight=3.0, change_weight=9.0).loss(inputs, truth)
+    assert float(losses["loss_l1"]) == pytest.approx((4 * 9 * 0.1 + 4 * 0.05 / 3) / (4 * 9 + 4 * 3 + 8))
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": 0}, {"gamma": 1.2}, {"mask_weight": 0}, {"change_weight": -1}])
 def test_settings_of_the_loss_are_checked(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         EraseModel(DeepEraser(width=0.25), **wrong)
