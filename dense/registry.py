@@ -3,12 +3,33 @@
 Every kind has a child so that a name is looked up here first and then in mmengine; without one, each
 build of that kind would warn. ``locations`` lets a registry import the modules that fill it on first use.
 """
+from importlib import import_module
+
 from mmengine import registry as _root
 from mmengine.registry import Registry
 
 
-def _child(kind: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(kind, parent=parent, scope="dense", locations=list(locations))
+class DenseRegistry(Registry):
+    """mmengine's registry, with names whose module is imported when they are asked for: it needs an extra."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._late: dict[str, str] = {}
+
+    def register_late(self, name: str, module: str) -> None:
+        """``name`` is registered by importing ``module``."""
+        self._late[name] = module
+
+    def get(self, key: str):
+        self.import_from_location()
+        name = key.removeprefix(f"{self.scope}.") if isinstance(key, str) else key
+        if name in self._late and name not in self.module_dict:
+            import_module(self._late[name])
+        return super().get(key)
+
+
+def _child(kind: str, parent: Registry, *locations: str) -> DenseRegistry:
+    return DenseRegistry(kind, parent=parent, scope="dense", locations=list(locations))
 
 
 MODELS = _child("model", _root.MODELS, "dense.models")
@@ -16,12 +37,14 @@ MODEL_WRAPPERS = _child("model wrapper", _root.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = _child("weight initializer", _root.WEIGHT_INITIALIZERS)
 TASK_UTILS = _child("task util", _root.TASK_UTILS)
 
-DATASETS = _child("dataset", _root.DATASETS, "dense.datasets.cutout", "dense.datasets.erase")
+DATASETS = _child("dataset", _root.DATASETS, "dense.datasets.cutout", "dense.datasets.erase",
+                  "dense.datasets.semantic")
 TRANSFORMS = _child("transform", _root.TRANSFORMS, "dense.datasets.transforms")
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS, "dense.datasets.sampler")
 FUNCTIONS = _child("function", _root.FUNCTIONS)
 
-METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics", "dense.evaluation.erase_metrics")
+METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics", "dense.evaluation.erase_metrics",
+                 "dense.evaluation.semantic_metrics")
 EVALUATOR = _child("evaluator", _root.EVALUATOR)
 
 RUNNERS = _child("runner", _root.RUNNERS, "dense.engine.runner")

@@ -15,7 +15,7 @@ from dense.cli import main
 from dense.errors import DenseError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-VERBS = ("cutout", "doctor", "eval", "export", "models", "test", "train", "verify")
+VERBS = ("cutout", "doctor", "eval", "export", "models", "test", "train", "verify", "weights")
 HEAVY = ("torch", "mmengine", "cv2", "numpy", "matplotlib", "rich", "PIL")
 
 

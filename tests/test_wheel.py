@@ -52,6 +52,12 @@ def test_models_are_listed_with_the_shipped_weights(site):
     assert "isnet@cutouts" in out.stdout
 
 
+def test_the_catalogue_is_in_the_wheel(site):
+    out = run(site, "-m", "dense", "weights", "list")
+    assert out.returncode == 0, out.stderr
+    assert "isnet@general-use" in out.stdout
+
+
 def test_shipped_weights_predict(site):
     code = ("import numpy, dense; m = dense.build_model('isnet@cutouts');"
             "a = m.task.run(numpy.full((40, 50, 3), 90, 'uint8'), lambda x: m(__import__('torch').from_numpy(x))"

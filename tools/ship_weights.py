@@ -2,7 +2,8 @@
 
     python tools/ship_weights.py work_dirs/isnet_cutouts/best.safetensors isnet@cutouts
 
-Write the model card beside them by hand: data, steps, metrics, licence, what they are not good for.
+Write the model card beside them by hand (data, steps, metrics, licence, what they are not good for), and enter them in
+dense/weights/catalogue.toml: size and sha256 are printed.
 """
 import argparse
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the package
 
 from dense.errors import DenseError
+from dense.weights.fetch import digests_of
 from dense.weights.files import read_weights, write_weights
 from dense.weights.shipped import FOLDER
 
@@ -32,6 +34,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     size = target.stat().st_size
+    print(f"{size} bytes, sha256 {digests_of(target)['sha256']}")
     print(f"{target}: {size / 2**20:.2f} MiB{'' if size <= LIMIT else ', MORE than the 6 MiB allowed'}")
     return int(size > LIMIT)
 

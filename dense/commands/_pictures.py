@@ -4,7 +4,8 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dense.inference import Inferencer
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
     from dense.inference.sinks import Writer
 
 FORMATS = {"png": ".png", "webp": ".webp", "tiff": ".tiff"}
+VIDEO_FORMATS = {"webm": ".webm", "mov": ".mov", "mp4": ".mp4", "mkv": ".mkv"}
 
 
 def add_source_arguments(parser: ArgumentParser, marker: str) -> None:
     """Inputs and outputs. marker: ends the names of results that have no place of their own."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT",
                         help="picture, folder, pattern, @list, video, or - for standard input")
-    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture also a file, or - for standard "
-                        f"output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
+    parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture or video also a file, or - for "
+                        f"standard output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
     existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
@@ -44,6 +46,13 @@ def add_network_arguments(parser: ArgumentParser, default: str, modes: Sequence[
                         help="; ".join(f"{m}: {text}" for m, text in modes) + f" (default {modes[0][0]})")
     parser.add_argument("--max-memory", type=_size, metavar="SIZE", help="that pictures on their way may take, for "
                         "example 500M or 2G; larger ones are refused (the network's own is not counted)")
+
+
+def add_record_arguments(parser: ArgumentParser) -> None:
+    """What is written beside the results."""
+    parser.add_argument("--json", action="store_true", help="NAME.json beside each result: size, what was found, "
+                        "network, weights and their sha256, seconds")
+    parser.add_argument("--sheet", metavar="FILE", help="a contact sheet of the first 24 results")
 
 
 def _positive(text: str) -> int:
@@ -77,15 +86,36 @@ def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
 
     if args.watch and args.overwrite:
         raise ConfigError("--watch leaves out what is done, --overwrite makes it anew; leave one out")
+    if args.watch and suffix in VIDEO_FORMATS.values():
+        raise ConfigError(f"--watch takes pictures, not videos; leave out --format {suffix[1:]}")
     if args.idle is not None and not args.watch:
         raise ConfigError("--idle ends --watch, which was not asked for; leave it out, or add --watch")
-    return plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
-                    idle=float("inf") if args.idle is None else args.idle,
-                    skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite)
+    facts = None
+    if getattr(args, "json", False):
+        from dense.inference.sidecars import WithSidecar
+        from dense.inference.video_jobs import means_videos
+
+        if args.output == "-":
+            raise ConfigError("--json writes a file beside each result; standard output has none. Remedy: -o FILE")
+        if means_videos(args.inputs, args.output, suffix):
+            raise ConfigError("--json describes pictures. Remedy: --format png writes the frames of a video as such")
+        facts = {}
+        writer = WithSidecar(writer, facts)
+    sheet = Path(args.sheet) if getattr(args, "sheet", None) else None
+    job = plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
+                   idle=float("inf") if args.idle is None else args.idle,
+                   skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite,
+                   reserved=[sheet] if sheet else [])
+    job.facts = facts
+    if sheet:
+        from dense.inference.sheets import add_sheet
+
+        add_sheet(job, sheet, args.inputs, args.output, replace=args.skip_existing or args.watch or args.overwrite)
+    return job
 
 
-def open_inferencer(args: Namespace, default: str, kind: str) -> Inferencer:
-    """The inferencer of the arguments. ConfigError if its task is not of this kind."""
+def open_inferencer(args: Namespace, default: str, kind: str, **options: Any) -> Inferencer:
+    """The inferencer of the arguments, and of further options of its kind. ConfigError if its task is of another."""
     from dense.errors import ConfigError
     from dense.inference import Inferencer
 
@@ -94,7 +124,7 @@ def open_inferencer(args: Namespace, default: str, kind: str) -> Inferencer:
     model = args.model or (default.split("@")[0] if args.weights else default)
     inferencer = Inferencer(args.bundle or model, weights=args.weights, device=args.device, backend=args.backend,
                             batch=args.batch, threads=args.threads, jobs=args.jobs, max_memory=args.max_memory,
-                            mode=args.mode)
+                            mode=args.mode, **options)
     if inferencer.task.kind != kind:
         raise ConfigError(f"{inferencer.name} is made for the task {inferencer.task.kind}, not {kind}. Remedy: another "
                           "model, or another verb (dense --help)")
@@ -112,6 +142,10 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     from dense.progress import Meter
 
     print(inferencer.describe(), file=sys.stderr)
+    if job.facts is not None:
+        from dense.inference.provenance import provenance
+
+        job.facts.update(provenance(inferencer))
     meter = Meter(what, job.total)
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: meter.say(f"warning: {record.getMessage()}")
@@ -120,23 +154,38 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     done, failures, outcomes = 0, [], []
     works = inferencer.run(job.items, job.write)
     try:
-        with meter:
+        with meter, job.sink:
             for work in works:
                 if work.failure:
                     failures.append(work.failure)
-                else:
+                job.sink.add(work)
+                if not work.failure:
                     done += 1
                     outcomes = outcomes or [work.outcome]
                 meter.step(done + len(failures), f"{len(failures)} failed" if failures else "")
     except KeyboardInterrupt:
         works.close()
         if not watched:
-            print(f"interrupted: {done} done, all whole; --skip-existing goes on", file=sys.stderr)
+            _finish(job, failures)
+            print(f"interrupted: {done}{job.sink.unit} done, {job.sink.interrupted}", file=sys.stderr)
             return 130
     finally:
         works.close()
         logger.removeHandler(handler)
+    _finish(job, failures)
     return _report(done, job, outcomes, failures)
+
+
+def _finish(job: Job, failures: list) -> None:
+    """What is to be done after the last picture; what cannot be done joins the failures."""
+    from dense.errors import DenseError
+    from dense.inference.pipeline import Failure
+
+    try:
+        if job.finish:
+            job.finish()
+    except DenseError as error:
+        failures.append(Failure("after the last picture", str(error)))
 
 
 def begin(job: Job) -> bool:
@@ -153,9 +202,12 @@ def begin(job: Job) -> bool:
 def _report(done: int, job: Job, outcomes: list, failures: list) -> int:
     import sys
 
+    from dense.inference.pipeline import Failure
+
+    failures += [Failure(*failure) for failure in job.sink.failures]
     skipped = f", {job.skipped} were there already" if job.skipped else ""
     where = f": {outcomes[0]}" if done == 1 else f" into {job.place}" if done else ""
-    print(f"{done} done{where}{skipped}", file=sys.stderr)
+    print(f"{done}{job.sink.unit} done{where}{skipped}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} not done:", file=sys.stderr)
         for failure in failures:

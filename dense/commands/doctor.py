@@ -59,7 +59,7 @@ PROBES = (
     Probe("tensorrt", ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "tensorrt", "engines for NVIDIA GPUs"),
     Probe("onnx", ("onnx",), "deploy", "dense export"),
     Probe("onnxscript", ("onnxscript",), "deploy", "dense export"),
-    Probe("av", ("av",), "video", "videos as input"),
+    Probe("av", ("av",), "video", "videos as input and output"),
     Probe("mmcv", ("onedl-mmcv", "mmcv"), "seg", "segmentation and detection", OPS),
     Probe("mmseg", ("onedl-mmsegmentation", "mmsegmentation"), "seg", "semantic segmentation"),
     Probe("mmdet", ("onedl-mmdetection", "mmdet"), "det", "detection"),
@@ -171,9 +171,9 @@ def _last_json(text: str) -> dict | None:
 
 def _weights() -> list[str]:
     try:
-        from dense.weights.shipped import list_shipped
+        from dense.weights.store import list_found
 
-        return list(list_shipped())
+        return list(list_found())
     except Exception as error:
         return [f"cannot be listed: {error}"]
 
@@ -181,7 +181,7 @@ def _weights() -> list[str]:
 def as_text(report: dict) -> str:
     """The report for people."""
     lines = [f"dense {report['dense']}, Python {report['python']} ({report['executable']})",
-             f"{report['system']}, {report['cores']} cores", f"shipped weights: {', '.join(report['weights'])}", ""]
+             f"{report['system']}, {report['cores']} cores", f"weights: {', '.join(report['weights'])}", ""]
     for package in report["packages"]:
         state = package["version"] if package["state"] == "ok" else package["state"]
         about = package["info"] if package["state"] != "missing" else package["purpose"]

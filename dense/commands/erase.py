@@ -16,7 +16,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from dense.commands._pictures import (
     FORMATS,
+    VIDEO_FORMATS,
     add_network_arguments,
+    add_record_arguments,
     add_source_arguments,
     begin,
     make_job,
@@ -40,11 +42,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--invert", action="store_true", help="with --mask: black where to erase")
     parser.add_argument("--preview", action="store_true", help="erase nothing: show in red what would be")
     add_network_arguments(parser, DEFAULT_MODEL, MODES)
+    add_record_arguments(parser)
     parser.add_argument("--dilate", type=_pixels, metavar="PIXELS", help="by which the mask is widened (default: 3)")
     parser.add_argument("--feather", type=_pixels, metavar="PIXELS",
                         help="over which the result fades in (default: 3)")
-    parser.add_argument("--format", choices=(*FORMATS, "jpg"),
-                        help="default png, or by the suffix of OUT; png and tiff keep every pixel")
+    parser.add_argument("--format", choices=(*FORMATS, "jpg", *VIDEO_FORMATS),
+                        help="default png, or by the suffix of OUT; png and tiff keep every pixel; of videos mp4")
 
 
 def _box(text: str) -> tuple[float, ...]:
@@ -64,22 +67,19 @@ def _pixels(text: str) -> int:
 
 
 def run(args: Namespace) -> int:
-    from dataclasses import replace
-
     from dense.errors import ConfigError
     from dense.inference.masks import Preview, find_masks, with_masks
     from dense.inference.sinks import EraseWriter
 
     if args.invert and args.mask is None:
         raise ConfigError("--invert is about --mask, which was not given; leave it out")
-    job = make_job(args, EraseWriter(args.preview), {**FORMATS, "jpg": ".jpg"}.get(args.format))
+    job = make_job(args, EraseWriter(args.preview), (FORMATS | VIDEO_FORMATS | {"jpg": ".jpg"}).get(args.format))
     if not begin(job):
         return 0
     masks = find_masks("auto" if args.auto else args.mask if args.mask is not None else args.boxes, args.invert)
     job.items = with_masks(job.items, masks)
     if args.preview:
+        job.facts = None  # of a network, which there is not
         return run_job(job, Preview(), "previewed", args.watch)
-    inferencer = open_inferencer(args, DEFAULT_MODEL, "erase")
     given = {k: v for k in ("dilate", "feather") if (v := getattr(args, k)) is not None}
-    inferencer.task = replace(inferencer.task, **given)
-    return run_job(job, inferencer, "erased", args.watch)
+    return run_job(job, open_inferencer(args, DEFAULT_MODEL, "erase", task=given), "erased", args.watch)

@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--masks", action="store_true", help="write every predicted alpha as PNG (--report does too)")
     parser.add_argument("--report", action=BooleanOptionalAction, default=True, help="also leave what dense eval does: "
                         "LaTeX, curves, figures of each picture, corrections drawn on the worst ones")
-    parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut"],
+    parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut", "majority"],
                         help="rows to compare with, on the same splits")
 
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
         folders = [Path(settings.work_dir, split) for split in splits or ("",)]
         if args.report and all((folder / "report").is_dir() for folder in folders):
             print(f"report {each}/report: summary.md, .tex, .json, curves and corrections; masks {each}/masks")
-        elif args.masks or args.report:
+        elif all((folder / "masks").is_dir() for folder in folders):
             print(f"masks {each}/masks")
     end_processes()
     return 0

@@ -1,8 +1,9 @@
 """Data sets, their transforms and samplers. Importing this fills the registries; ``check`` stays light."""
 from importlib import import_module
 
-_LAZY = {"CutoutDataset": "dense.datasets.cutout", "DrawSampler": "dense.datasets.sampler",
-         "EraseDataset": "dense.datasets.erase", "SyntheticText": "dense.datasets.erase"}
+_LAZY = {"CityscapesDataset": "dense.datasets.semantic", "CutoutDataset": "dense.datasets.cutout",
+         "DrawSampler": "dense.datasets.sampler", "EraseDataset": "dense.datasets.erase",
+         "SemanticDataset": "dense.datasets.semantic", "SyntheticText": "dense.datasets.erase"}
 __all__ = list(_LAZY)
 
 

@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from dense.datasets.check_labels import KINDS as LABEL_KINDS
+from dense.datasets.check_labels import absent_classes, inspect_labels
 from dense.errors import DatasetError, DenseError, ImageError
+from dense.io.classes import ClassList, find_class_file, read_classes
 from dense.io.images import MaskFormError, image_format, mask_problem, read_image, read_mask
 from dense.io.pairs import find_pairs, find_splits, split_folders
 
@@ -33,6 +36,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "empty mask": ("warning", "remove the pair if the picture does show a subject"),
     "full mask": ("warning", "check that the mask is not a placeholder, or inverted"),
     "soft/grey mask": ("warning", "fine for hair or glass; else threshold the mask"),
+    **LABEL_KINDS,
     "suffix differs from content": ("note", "rename the file; it is read by content all the same"),
 }
 """Kind of finding: (level, remedy). Levels: "error", "warning", "note"."""
@@ -116,6 +120,7 @@ class _Task:
     split: str
     image: str | None
     mask: str | None
+    classes: ClassList | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class _Seen:
     digest: bytes = b""
     dhash: int = 0
     thumbnail: np.ndarray | None = None  # uint8 (16, 16, 3)
+    pixels: dict[int, int] = field(default_factory=dict)  # of each class in the labels
 
 
 def check_dataset(
@@ -135,6 +141,7 @@ def check_dataset(
     *,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    classes: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Decode all pictures and masks and report what is wrong.
 
@@ -144,6 +151,8 @@ def check_dataset(
         jobs: processes; 1 works in this one. More start fresh interpreters, so a script that calls this needs
             the usual `if __name__ == "__main__"`.
         progress: called with (files pairs done, all) after each pair.
+        classes: a class file (`dense.io.classes`); None looks for one in `root` and its splits. With one, the masks
+            are labels of classes; else they are cut-outs of 0 to 255.
 
     Raises:
         DatasetError: the folders are missing, or hold no pictures at all.
@@ -152,18 +161,21 @@ def check_dataset(
     root = Path(root)
     report = Report(str(root), {})
     tasks: list[_Task] = []
-    for split in dict.fromkeys(splits or find_splits(root) or [""]):
+    names = list(dict.fromkeys(splits or find_splits(root) or [""]))
+    file = classes or find_class_file(root, *(root / name for name in names))
+    listed = read_classes(file) if file else None
+    for split in names:
         label = split or root.resolve().name
         images, masks = split_folders(root, split or None)
         listing = find_pairs(images, masks)
         report.pairs[label] = len(listing.pairs)
-        tasks += [_Task(label, str(pair.image), str(pair.mask)) for pair in listing.pairs]
+        tasks += [_Task(label, str(pair.image), str(pair.mask), listed) for pair in listing.pairs]
         for path in listing.images_without_mask:
             report.findings.append(Finding("image without mask", (label,), (str(path),), f"none in {masks}"))
             tasks.append(_Task(label, str(path), None))
         for path in listing.masks_without_image:
             report.findings.append(Finding("mask without image", (label,), (str(path),), f"none in {images}"))
-            tasks.append(_Task(label, None, str(path)))
+            tasks.append(_Task(label, None, str(path), listed))
         for name, paths in listing.ambiguous.items():
             files = tuple(map(str, paths))
             detail = f"{len(paths)} files are called {name}"
@@ -179,6 +191,10 @@ def check_dataset(
     pictures = [item for item in seen if item.thumbnail is not None]
     report.findings += _duplicates(pictures)
     report.findings += _near_duplicates(pictures)
+    if listed:
+        for label in report.pairs:
+            absent = absent_classes(listed, (item.pixels for item in seen if item.task.split == label))
+            report.findings += [Finding("class never occurs", (label,), (listed.origin,), name) for name in absent]
     return report
 
 
@@ -211,12 +227,17 @@ def _inspect(task: _Task) -> _Seen:
         findings.append(Finding(kind, (task.split,), (path,), detail))
 
     image = mask = None
+    pixels: dict[int, int] = {}
     if task.image:
         try:
             image = read_image(task.image)
         except ImageError as error:
             add("unreadable", task.image, _without_name(error, task.image))
-    if task.mask:
+    if task.mask and task.classes:
+        mask, problems, pixels = inspect_labels(task.mask, task.classes)
+        for kind, detail in problems:
+            add(kind, task.mask, detail)
+    elif task.mask:
         try:
             mask = read_mask(task.mask)
         except ImageError as error:
@@ -227,8 +248,8 @@ def _inspect(task: _Task) -> _Seen:
             if problem:
                 kind = problem if problem.endswith("mask") else f"{problem} mask"
                 add(kind, task.mask, f"values {mask.min()} to {mask.max()}")
-    for path, pixels in ((task.image, image), (task.mask, mask)):
-        if path and pixels is not None:
+    for path, array in ((task.image, image), (task.mask, mask)):
+        if path and array is not None:
             content = image_format(path)
             if Path(path).suffix.lower() not in _SUFFIXES[content]:
                 add("suffix differs from content", path, f"the content is {content}")
@@ -236,10 +257,10 @@ def _inspect(task: _Task) -> _Seen:
         sizes = f"picture {image.shape[1]} x {image.shape[0]}, mask {mask.shape[1]} x {mask.shape[0]}"
         findings.append(Finding("size mismatch", (task.split,), (task.image, task.mask), sizes))
     if image is None:
-        return _Seen(task, tuple(findings))
+        return _Seen(task, tuple(findings), pixels=pixels)
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(image)
-    return _Seen(task, tuple(findings), digest.digest(), *_fingerprint(image))
+    return _Seen(task, tuple(findings), digest.digest(), *_fingerprint(image), pixels)
 
 
 def _without_name(error: Exception, path: str) -> str:

@@ -19,9 +19,9 @@ import numpy as np
 
 from dense import __version__
 from dense.backends.bundle import Bundle, Tensor, is_bundle, read_bundle, sha256, write_description
-from dense.deployment.golden import golden_picture
 from dense.deployment.source import Source
 from dense.errors import ConfigError, DenseError, ExportError, MissingDependencyError
+from dense.tasks.golden import golden_picture
 
 if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph

@@ -28,25 +28,28 @@ class Source:
 
     def __post_init__(self):
         if self.weights is None and "@" not in self.model and not self.untrained:
-            from dense.weights.shipped import list_shipped
+            from dense.weights.store import list_found
 
             raise ConfigError(f"{self.model!r} has no weights, the bundle's output would mean nothing. Remedy: "
-                              f"-w FILE, a name with shipped weights ({', '.join(list_shipped())}), or --untrained")
+                              f"-w FILE, a name with weights ({', '.join(list_found())}), or --untrained")
 
     @property
     def weights_path(self) -> Path | None:
-        """The weights' file, also of a name with shipped ones."""
-        if self.weights is None and "@" in self.model:
-            from dense.weights.shipped import find_shipped
+        """The weights' file, also of a name."""
+        name = self.weights if self.weights is not None or "@" not in self.model else self.model
+        if name is None:
+            return None
+        from dense.weights.store import locate
 
-            return find_shipped(self.model)
-        return Path(self.weights) if self.weights is not None else None
+        return locate(name)
 
     @property
     def default_name(self) -> str:
         """A name of letters, digits and ``.-_``: model and weights."""
         parts = [Path(self.model).stem if self.model.endswith(".py") else self.model]
-        if self.weights:
+        if self.weights and "@" in self.weights and not Path(self.weights).exists():
+            parts.append(self.weights.partition("@")[2])
+        elif self.weights:
             path = Path(self.weights)
             parts += [path.parent.name or path.stem] if path.stem in ("best", "last") else [path.stem]
         if not self.weights and "@" not in self.model:

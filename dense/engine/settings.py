@@ -15,6 +15,7 @@ from dense.compat.optim import amp_wrapper
 from dense.config import read_config, type_name
 from dense.errors import ConfigError, DatasetError
 from dense.io import find_splits, split_folders
+from dense.io.classes import find_class_file, read_classes
 from dense.registry import TRANSFORMS
 
 _RUNS = itertools.count(1)
@@ -109,7 +110,22 @@ def load_config(name: str | Path, settings: Settings) -> Config:
         cfg.load_from = settings.weights
     if settings.overfit:
         _overfit(cfg, settings.overfit)
+    _adopt_classes(cfg)
     return cfg
+
+
+def _adopt_classes(cfg: Config) -> None:
+    """Task and network of a semantic config take the classes of the data folder's class file, if it has one."""
+    task, dataset = cfg.get("task"), (cfg.get("train_dataloader") or cfg.get("test_dataloader") or {}).get("dataset")
+    if not task or not dataset or type_name(dataset) != "SemanticDataset" or dataset.get("classes"):
+        return
+    root = Path(find_data(dataset.get("root") or cfg.get("data_root")))
+    file = find_class_file(root, root / "train")
+    if file is None:
+        return
+    classes = read_classes(file)
+    cfg.task["classes"], cfg.task["palette"] = classes.names, classes.colours or ()
+    cfg.model["network"]["num_classes"] = len(classes.names)
 
 
 def _flatten(cfg: Config, root: Path) -> None:
@@ -158,6 +174,9 @@ def runner_config(cfg: Config) -> Config:
         loader.dataset.setdefault("seed", seed or 0)
         if not loader.get("num_workers"):
             loader.num_workers, loader.persistent_workers = 0, False
+    for scheduler in cfg.get("param_scheduler") or []:
+        if "end" in scheduler and scheduler["end"] is None:
+            scheduler["end"] = cfg.train_cfg.max_iters
     if cfg.get("optim_wrapper"):
         cfg.optim_wrapper.update(amp_wrapper(cfg.get("amp")))
         if cfg.get("accumulate", 1) > 1:

@@ -1,10 +1,11 @@
 """Testing: metrics of a checkpoint over one or more splits, with the worst cases as pictures."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
@@ -22,11 +23,16 @@ from dense.evaluation.listing import Method, method_key
 from dense.evaluation.measures import MEASURES, evaluate_pair, resolve, summarise
 from dense.evaluation.metrics import KNOWN
 from dense.evaluation.report import write_report
+from dense.evaluation.semantic import class_table, majority_counts, most_frequent, summarise_semantic
 from dense.evaluation.skeletons import SkeletonCache, skeleton_folder
 from dense.io import check_folder, read_image, read_mask, write_json, write_text
+from dense.io.labels import read_labels
 from dense.registry import DATASETS
+from dense.tasks import as_task
 
-BASELINES = {"untrained": "untrained", "grabcut": "GrabCut"}  # and the names of their rows
+# and the names of their rows
+BASELINES = {"untrained": "untrained", "grabcut": "GrabCut", "majority": "most frequent class"}
+PICTURES = ("ResultPictures", "SemanticPictures")
 ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataloader", "val_cfg", "val_evaluator",
                  "param_scheduler")
 
@@ -37,7 +43,8 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     """Figures by row name: ``trained`` (or each split), then the baselines (``GrabCut``, or ``GrabCut, SPLIT``).
 
     weights: a file, or None for the initial network. splits: of the config's data set (``DIS-VD`` ...), each a
-    row of its own; by default the config's test split. baselines: 'untrained', 'grabcut', on the same splits.
+    row of its own; by default the config's test split. baselines: 'untrained', 'grabcut' (of cut-outs), 'majority'
+    (of classes: the training set's most frequent one everywhere), on the same splits.
     masks: write every predicted alpha. metrics: names of measures in place of the config's. report: measure the
     written masks too and leave tables, curves and worst cases in ``report/`` (starts processes, as
     ``evaluate_folders`` does). Writes ``test.json``, ``test.md`` and ``test.csv`` into the work directory.
@@ -48,7 +55,15 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     silence_libraries()
     path = find_config(config)
     cfg = load_config(path, settings or Settings())
-    if metrics is not None:
+    semantic = is_semantic(cfg)
+    if wrong := set(baselines) & ({"grabcut"} if semantic else {"majority"}):
+        raise ConfigError(f"the baseline {wrong.pop()} is not for {path.stem}. Remedy: "
+                          f"{'majority' if semantic else 'grabcut'}, or untrained")
+    if semantic:
+        report = False  # of masks, by the measures of cut-outs
+        if metrics is not None:
+            raise ConfigError(f"--metrics chooses measures of cut-outs; {path.stem} has classes. Remedy: leave it out")
+    elif metrics is not None:
         cfg.test_evaluator["names"] = resolve(metrics)
     work_dir = Path(cfg.work_dir)
     if is_main_process():
@@ -67,8 +82,11 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     if "grabcut" in baselines:
         for split in parts:
             rows[_row("grabcut", split)] = _grabcut(cfg, datasets.get(split) or _dataset(cfg, path, split))
+    if "majority" in baselines:
+        for split in parts:
+            rows[_row("majority", split)] = _majority(cfg, path, split)
     write_json(work_dir / "test.json", {"config": str(path), "weights": str(weights), "figures": rows})
-    write_text(work_dir / "test.md", markdown_table(rows))
+    write_text(work_dir / "test.md", markdown_table(rows) + class_tables(cfg, rows))
     for split, folder in parts.items() if report else ():
         names = [name for name in rows[split or "trained"] if name in MEASURES]
         _report(cfg, path.stem, datasets[split], names, folder)
@@ -98,13 +116,15 @@ def _run(cfg: Config, origin: Path, weights: str | Path | None, split: str | Non
         finished.model.gt_encoder = None
     finished.load_from, finished.resume = (str(weights) if weights else None), False
     finished.test_evaluator["table"] = str(folder / "test.csv")
+    if is_semantic(cfg):
+        finished.test_evaluator["picture"] = str(folder / "confusion.png")
     finished.visualizer = None
     finished.default_hooks = dict(checkpoint=None, logger=None)
-    hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", "ResultPictures")]
-    if masks and "ResultPictures" not in map(type_name, hooks):
-        hooks.append(dict(type="ResultPictures", count=0))
+    hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", *PICTURES)]
+    if masks and not set(PICTURES) & set(map(type_name, hooks)):
+        hooks.append(dict(type=PICTURES[is_semantic(cfg)], count=0))
     for hook in hooks:
-        if type_name(hook) == "ResultPictures":
+        if type_name(hook) in PICTURES:
             hook["masks"] = masks
     finished.custom_hooks = hooks
     with run_errors(folder):
@@ -124,6 +144,36 @@ def _grabcut(cfg: Config, dataset: Any) -> dict:
     return summarise(rows, names)
 
 
+def _majority(cfg: Config, origin: Path, split: str | None) -> dict:
+    """Figures of the training set's most frequent class, given to every pixel."""
+    finished = runner_config(cfg)
+    with config_errors(origin):
+        training = DATASETS.build(dict(finished.train_dataloader.dataset, pipeline=[]))
+    dataset = _dataset(cfg, origin, split)
+    names, ignore = training.task.classes, training.task.ignore_index
+
+    def truths(data: Any) -> Iterator[np.ndarray]:
+        return (read_labels(pair.mask, data.classes, ignore) for pair in data.pairs)
+
+    common = most_frequent(truths(training), len(names), ignore)
+    boundary = finished.test_evaluator.get("boundary", True)
+    return summarise_semantic(majority_counts(truths(dataset), common, len(names), ignore, boundary), names)
+
+
+def is_semantic(cfg: Config) -> bool:
+    """Whether a config is about classes of pixels."""
+    return as_task(cfg.get("task")).kind == "semantic"
+
+
+def class_tables(cfg: Config, rows: dict[str, dict]) -> str:
+    """Markdown: the figures of each class for every tested row, baselines left out; empty for cut-outs."""
+    if not is_semantic(cfg):
+        return ""
+    tested = {k: v for k, v in rows.items() if k.partition(", ")[0] not in BASELINES.values()}
+    names = as_task(cfg.task).classes
+    return "".join(f"\n{name}:\n\n{class_table(figures, names)}" for name, figures in tested.items())
+
+
 def _report(cfg: Config, name: str, dataset: Any, names: Sequence[str], folder: Path) -> None:
     """What ``dense eval`` leaves, of the masks in ``folder/masks``, in ``folder/report``."""
     pairs = getattr(dataset, "pairs", ())
@@ -139,8 +189,8 @@ def _report(cfg: Config, name: str, dataset: Any, names: Sequence[str], folder: 
 
 
 def markdown_table(rows: dict[str, dict]) -> str:
-    """The figures as a Markdown table; HCE without decimals, the others with three."""
-    names = list(next(iter(rows.values())))
+    """The figures as a Markdown table, without those of single classes; HCE without decimals, the others with three."""
+    names = [name for name in next(iter(rows.values())) if "." not in name]
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for row, figures in rows.items():
         cells = (f"{figures[n]:.{MEASURES[n].digits if n in MEASURES else 3}f}" for n in names)
@@ -155,7 +205,8 @@ def print_table(rows: dict[str, dict]) -> None:
         baseline, _, split = name.partition(", ")
         first = split or "trained"
         if baseline in BASELINES.values() and first in rows:
-            margins = (_margin(metric, value, figures[metric]) for metric, value in rows[first].items())
+            margins = (_margin(metric, value, figures[metric]) for metric, value in rows[first].items()
+                       if "." not in metric)
             print(f"{first} against {name}: {', '.join(margins)}")
 
 

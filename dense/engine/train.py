@@ -18,11 +18,12 @@ from dense.engine.explain import config_errors, run_errors
 from dense.engine.hooks.checkpoint import saved_checkpoints
 from dense.engine.runner import build_runner
 from dense.engine.settings import DATALOADERS, Settings, load_config, runner_config
-from dense.engine.test import print_table, test
+from dense.engine.test import class_tables, is_semantic, print_table, test
 from dense.errors import ConfigError, DatasetError
 from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
 from dense.registry import DATASETS, MODELS
+from dense.weights.store import name_of
 
 
 def train(config: str | Path, settings: Settings | None = None, resume: bool = False,
@@ -75,17 +76,23 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
         return
     print()
     print_table(rows)
+    print(class_tables(cfg, rows), end="")
     name = work_dir.as_posix()
+    semantic = is_semantic(cfg)
+    columns = "image | truth | prediction | " + ("what is wrong" if semantic else "error | cut-out")
+    lines = ["next:", f"  {_command('test')} {config} {name}/best.safetensors{_repeated(settings)}"]
+    if not semantic:
+        lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
+    lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "
+                 "--data-root FOLDER")
+    known = f"   (from this folder: {known})" if (known := name_of(best)) else ""
     print(f"""
-weights         {name}/best.safetensors
+weights         {name}/best.safetensors{known}
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
-pictures        {name}/pictures/    (image | truth | prediction | error | cut-out)
+pictures        {name}/pictures/    ({columns})
 per picture     {name}/test.csv
-
-next:
-  {_command("test")} {config} {name}/best.safetensors{_repeated(settings)}
-  {_command("cutout")} PICTURES -o OUT -w {name}/best.safetensors
-  {_command("train")} {config} --weights {name}/best.safetensors --work-dir {name}-tuned --data-root FOLDER""")
+""")
+    print("\n".join(lines))
 
 
 def _command(verb: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         precision_recall,
         stretch,
     )
+    from dense.evaluation.semantic import SemanticCounts, count_semantic, draw_confusion, summarise_semantic
     from dense.evaluation.skeletons import SkeletonCache
     from dense.evaluation.structure import s_measure
     from dense.evaluation.weighted import weighted_f
@@ -49,6 +50,10 @@ _MODULES = {
     "mean_f": "saliency",
     "precision_recall": "saliency",
     "stretch": "saliency",
+    "SemanticCounts": "semantic",
+    "count_semantic": "semantic",
+    "draw_confusion": "semantic",
+    "summarise_semantic": "semantic",
     "SkeletonCache": "skeletons",
     "s_measure": "structure",
     "weighted_f": "weighted",
@@ -58,10 +63,13 @@ __all__ = [
     "HCE",
     "Corrections",
     "PRCounts",
+    "SemanticCounts",
     "SkeletonCache",
     "adaptive_f",
     "boundary_iou",
     "corrections",
+    "count_semantic",
+    "draw_confusion",
     "e_adaptive",
     "e_curve",
     "e_curve_of",
@@ -78,6 +86,7 @@ __all__ = [
     "skeleton",
     "stretch",
     "summarise",
+    "summarise_semantic",
     "weighted_f",
 ]
 

@@ -30,13 +30,22 @@ def boundary_iou(pred: np.ndarray, gt: np.ndarray, dilation_ratio: float = 0.02)
         ValueError: shapes that differ or are not (H, W), no pixel, another dtype, values out of range, a
             ``gt`` of 0/1 labels in uint8, or dilation_ratio out of range.
     """
+    pred, gt = pair(pred, gt)
+    common, union = band_overlap(as_selected(pred, 0.5), gt, reach(dilation_ratio, gt.shape))
+    return float(common / union) if union else 1.0
+
+
+def reach(dilation_ratio: float, shape: tuple[int, ...]) -> int:
+    """Width of the bands in pixels of an image of ``shape`` (H, W); ValueError for a ratio out of range."""
     if not 0 < dilation_ratio < np.inf:
         raise ValueError(f"dilation_ratio must be a finite number > 0, got {dilation_ratio!r}")
-    pred, gt = pair(pred, gt)
-    d = max(1, round(dilation_ratio * hypot(*gt.shape)))
-    a, b = _band(as_selected(pred, 0.5), d), _band(gt, d)
-    union = np.count_nonzero(a | b)
-    return float(np.count_nonzero(a & b) / union) if union else 1.0
+    return max(1, round(dilation_ratio * hypot(*shape)))
+
+
+def band_overlap(a: np.ndarray, b: np.ndarray, d: int) -> tuple[int, int]:
+    """Pixels in the intersection and in the union of two masks' bands; both bool (H, W), d as ``reach`` gives it."""
+    a, b = _band(a, d), _band(b, d)
+    return np.count_nonzero(a & b), np.count_nonzero(a | b)
 
 
 def _band(mask: np.ndarray, d: int) -> np.ndarray:

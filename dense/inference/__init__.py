@@ -5,5 +5,6 @@ Nothing here imports torch or mmengine before a model is named; a bundle runs wi
 from dense.inference.inferencer import Inferencer
 from dense.inference.results import CutoutResult, EraseResult, Result
 from dense.inference.sources import watch
+from dense.inference.video_out import VideoWriter
 
-__all__ = ["CutoutResult", "EraseResult", "Inferencer", "Result", "watch"]
+__all__ = ["CutoutResult", "EraseResult", "Inferencer", "Result", "VideoWriter", "watch"]

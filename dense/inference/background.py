@@ -10,6 +10,7 @@ import numpy as np
 
 from dense.errors import ConfigError
 from dense.io import picture_from_array, read_image
+from dense.io.images import over_white
 
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "green": (0, 177, 64)}
 _ROWS = 1 << 18  # pixels handled at once, so that float temporaries stay small
@@ -26,7 +27,8 @@ def background_of(value: Background | None) -> Background | None:
     if value is None or (isinstance(value, str) and value.lower() in ("none", "blur")):
         return value.lower() if value and value.lower() == "blur" else None
     if isinstance(value, np.ndarray) and value.ndim >= 2:
-        return picture_from_array(value, "background").pixels
+        return over_white(value) if value.ndim == 3 and value.shape[2] == 4 and value.dtype == np.uint8 else \
+            picture_from_array(value, "background").pixels
     if isinstance(value, str | Path):
         text = str(value)
         if text.lower() in COLOURS:
@@ -44,11 +46,12 @@ def background_of(value: Background | None) -> Background | None:
     return tuple(int(v) for v in colour)
 
 
-def put_over(image: np.ndarray, alpha: np.ndarray, background: Background) -> np.ndarray:
-    """uint8 RGB (H, W, 3): image * alpha + background * (1 - alpha), rounded.
+def put_over(image: np.ndarray, alpha: np.ndarray, background: Background,
+             foreground: np.ndarray | None = None) -> np.ndarray:
+    """uint8 RGB (H, W, 3): foreground * alpha + background * (1 - alpha), rounded.
 
     image: uint8 RGB (H, W, 3). alpha: float32 (H, W), 0..1. background: as ``background_of`` returns it; a picture is
-    scaled to cover, its middle shown.
+    scaled to cover, its middle shown. foreground: uint8 RGB (H, W, 3), its colours; None takes the picture's own.
     """
     if isinstance(background, str):
         ground = _blurred(image, alpha)
@@ -56,12 +59,13 @@ def put_over(image: np.ndarray, alpha: np.ndarray, background: Background) -> np
         ground = _covering(background, *alpha.shape)
     else:
         ground = np.broadcast_to(np.array(background, np.uint8), image.shape)
+    foreground = image if foreground is None else foreground
     out = np.empty_like(image)
     rows = max(1, _ROWS // image.shape[1])
     for top in range(0, len(image), rows):
         part = slice(top, top + rows)
         behind = ground[part].astype(np.float32)
-        out[part] = np.rint(behind + alpha[part, :, None] * (image[part] - behind))
+        out[part] = np.rint(behind + alpha[part, :, None] * (foreground[part] - behind))
     return out
 
 

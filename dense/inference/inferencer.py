@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from dense.errors import ConfigError, DenseError, ImageError
 from dense.inference.network import Network
 from dense.inference.pipeline import Failure, Pipeline, Work, default_jobs, default_memory
 from dense.inference.results import RESULTS, Result
-from dense.inference.sources import Item, Source, find_source
+from dense.inference.sources import IDLE, Item, Source, find_source
+from dense.tasks import task_from_dict
 
 LOGGER = logging.getLogger("dense")
 
@@ -31,6 +32,9 @@ class Inferencer:
         size). Of erasing: 'windows' (around what is masked), 'tiles' (the same, all of the task's size), 'whole'.
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
     encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
+    task: entries of the task to replace, for example ``dict(min_max=True, cut=True)``: cut-outs exactly as the
+    published script makes them (a picture without a subject then gets one made of noise).
+    input_alpha: False takes transparent inputs as if they were opaque.
 
     ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult`` ...); ``model(pictures)`` a ``Results``
     iterator in the order of the input:
@@ -44,7 +48,8 @@ class Inferencer:
 
     def __init__(self, name_or_bundle: Any, weights: str | Path | None = None, device: str | None = None,
                  backend: str | None = None, mode: str | None = None, batch: int = 1, threads: int | None = None,
-                 jobs: int | None = None, max_memory: int | None = None):
+                 jobs: int | None = None, max_memory: int | None = None,
+                 task: Mapping[str, Any] | None = None, input_alpha: bool = True):
         for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: must be at least 1")
@@ -62,11 +67,19 @@ class Inferencer:
             bundle = read_bundle(name_or_bundle)
             self.session = open_session(bundle, backend or "auto", device, threads)
             self.name, self.task, self.weights = bundle.name, bundle.task, f"bundle {bundle.folder}"
+            self.weights_path = None
         else:
             bundle = None
             self._open_model(str(name_or_bundle) if is_path else name_or_bundle, weights, device, backend, threads)
+            self.weights_path = _file_of(name_or_bundle, weights)
         if self.task.kind not in RESULTS:
             raise ConfigError(f"{self.name}: its task {self.task.kind!r} has no results. Remedy: register_result")
+        if task:
+            try:
+                self.task = task_from_dict({**self.task.to_dict(), **task})
+            except ValueError as error:
+                raise ConfigError(f"{self.name}: {error}") from None
+        self.input_alpha = input_alpha
         self.mode, self.bundle = mode or self._usual_mode(bundle), bundle
         try:
             self.task.check_mode(self.mode)
@@ -102,12 +115,12 @@ class Inferencer:
         else:
             text = model if isinstance(model, str) else "config"
             if weights is None and "@" not in text:
-                from dense.weights.shipped import list_shipped
+                from dense.weights.store import list_found
 
                 raise ConfigError(f"{text!r} has no weights, its output would mean nothing. Remedy: weights=FILE, or "
-                                  f"a name with shipped ones: {', '.join(list_shipped())}")
+                                  f"a name with weights: {', '.join(list_found())}")
             self.name = text
-            self.weights = f"weights {weights}" if weights is not None else "shipped weights"
+            self.weights = f"weights {weights}" if weights is not None else _words(text)
             model = build_model(model, weights=weights)
         if not hasattr(model, "graph"):
             raise ConfigError(f"{self.name} is no model of dense: it has no graph() and no task. Remedy: build_model")
@@ -159,7 +172,25 @@ class Inferencer:
         then: called with (result, item) beside the network, in other threads, for instance to write files.
         """
         items = source.items if isinstance(source, Source) else source
+        if not self.input_alpha:
+            items = (item if item is IDLE else replace(item, load=lambda i=item: i.load().opaque()) for item in items)
         return Pipeline(self.task, self.network, self.mode, self.jobs, self.memory, self.strict, then).run(items)
+
+
+def _file_of(name: Any, weights: str | Path | None) -> Path | None:
+    """The file of a model's weights, where they were in one."""
+    from dense.weights.store import locate
+
+    if weights is not None:
+        return locate(weights)
+    return locate(name) if isinstance(name, str) and "@" in name else None
+
+
+def _words(name: str) -> str:
+    """For people: where the weights of a name are. WeightsError if there are none."""
+    from dense.weights.store import find
+
+    return find(name).words
 
 
 def _means_bundle(name: str | Path, weights: object) -> bool:

@@ -5,14 +5,25 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.results import Result
-from dense.inference.sinks import Names, Writer, check_targets, without_results, write_stdout
+from dense.inference.sinks import (
+    FrameSink,
+    FrameWriter,
+    Names,
+    Writer,
+    check_targets,
+    files_of,
+    is_done,
+    without_results,
+    write_stdout,
+)
 from dense.inference.sources import IDLE, Item, Source, find_source, watch
 from dense.inference.video import is_video
+from dense.inference.video_jobs import means_videos, plan_videos
 from dense.io import IMAGE_SUFFIXES, check_folder
 from dense.io.picture import FORMATS, format_of
 
@@ -20,7 +31,9 @@ from dense.io.picture import FORMATS, format_of
 @dataclass
 class Job:
     """items: to be done; write: for ``Inferencer.run``; total: their number where known; place: for people; skipped:
-    results that were there; notes: what a person should know beforehand."""
+    results that were there; notes: what a person should know beforehand; sink: takes works in order; facts: to be
+    filled with the results' provenance before the run, None where nobody asks; finish: to be called after the run,
+    however it ends."""
 
     items: Iterable
     write: Callable[[Result, Item], object]
@@ -28,20 +41,26 @@ class Job:
     place: str
     skipped: int
     notes: list[str]
+    sink: FrameSink = field(default_factory=FrameSink)
+    facts: dict | None = None
+    finish: Callable[[], object] | None = None
 
 
 def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, suffix: str | None = None,
              recursive: bool = False, watched: bool = False, idle: float = float("inf"), skip_existing: bool = False,
-             overwrite: bool = False) -> Job:
+             overwrite: bool = False, reserved: Sequence[Path] = ()) -> Job:
     """Check inputs and output, and give each input its place.
 
-    suffix: of the results, None for PNG or what ``output`` says.
+    suffix: of the results, None for PNG or what ``output`` says. reserved: files that no result may be.
 
     Raises DenseError before anything is done: inputs that are not there, an output that cannot be written or would
     replace inputs, results that are there already without a word on what to do with them.
     """
     if watched:
-        return _watched(inputs, output, suffix or ".png", writer, recursive, idle)
+        return _watched(inputs, output, suffix or ".png", writer, recursive, idle, reserved)
+    if isinstance(writer, FrameWriter) and means_videos(inputs, output, suffix):
+        plan = plan_videos(inputs, writer, output, suffix, skip_existing, overwrite)
+        return Job(plan.items, plan.write, plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
     folder = Path(output) if output and output != "-" else None
     to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in IMAGE_SUFFIXES
     if to_file or output == "-":
@@ -55,7 +74,7 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
         raise ConfigError("several inputs with a folder, a video or standard input need -o FOLDER")
     if folder is not None:
         check_folder(folder)
-    names = Names(folder, suffix or ".png", writer.marker)
+    names = Names(folder, suffix or ".png", writer.marker, reserved)
     return _listed_job(sources, names, writer, skip_existing, overwrite,
                        str(folder) if folder else "the folders of the inputs")
 
@@ -70,7 +89,7 @@ def _listed_job(sources: list[Source], names: Names, writer: Writer, skip_existi
             notes.append(f"{results} inputs are left out: they are results of others among them")
     known = _once(known)
     names.expect(known)
-    left = check_targets(known, names, skip_existing, overwrite)
+    left = check_targets(known, names, skip_existing, overwrite, writer)
     if names.folder is None:
         for folder in {names.assign(item).parent for item in left}:
             check_folder(folder)
@@ -79,18 +98,20 @@ def _listed_job(sources: list[Source], names: Names, writer: Writer, skip_existi
     total = len(left) + sum(s.total or 0 for s in streams) if counted and not (streams and skip_existing) else None
     job = Job([], lambda result, item: writer.write(result, names.assign(item)), total, place, len(known) - len(left),
               notes)
-    frames = _new_frames(streams, names, skip_existing, overwrite, job)
+    frames = _new_frames(streams, names, writer, skip_existing, overwrite, job)
     job.items = itertools.chain(left, frames) if streams else left
     return job
 
 
-def _new_frames(streams: list[Source], names: Names, skip_existing: bool, overwrite: bool, job: Job) -> Iterator[Item]:
+def _new_frames(streams: list[Source], names: Names, writer: Writer, skip_existing: bool, overwrite: bool,
+                job: Job) -> Iterator[Item]:
     for item in itertools.chain.from_iterable(s.items for s in streams):
         target = names.assign(item)
-        if target.exists() and not overwrite:
-            if not skip_existing:
-                raise DenseError(f"{target}: is there already. Remedy: --skip-existing goes on where it ended, "
-                                 "--overwrite makes it anew")
+        there = [f for f in files_of(writer, target) if f.exists()]
+        if there and not (overwrite or skip_existing):
+            raise DenseError(f"{there[-1]}: is there already. Remedy: --skip-existing goes on where it ended, "
+                             "--overwrite makes it anew")
+        if skip_existing and is_done(writer, target):
             job.skipped += 1
             continue
         yield item
@@ -124,16 +145,17 @@ def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Writ
     writer.check(target)
     if item.path and target.exists() and target.resolve() == item.path.resolve():
         raise DenseError(f"{output}: the result would replace the input; choose another name")
-    if target.exists() and skip_existing:
+    if skip_existing and is_done(writer, target):
         return Job([], lambda result, _: None, 0, output, 1, [])
-    if target.exists() and not overwrite:
-        raise DenseError(f"{output}: is there already. Remedy: another name, or --overwrite")
+    there = [str(f) for f in files_of(writer, target) if f.exists()]
+    if there and not (overwrite or skip_existing):
+        raise DenseError(f"{there[-1]}: is there already. Remedy: another name, or --overwrite")
     check_folder(target.resolve().parent)
     return Job([item], lambda result, _: writer.write(result, target), 1, output, 0, [])
 
 
 def _watched(inputs: Sequence[str], output: str | None, suffix: str, writer: Writer, recursive: bool,
-             idle: float) -> Job:
+             idle: float, reserved: Sequence[Path] = ()) -> Job:
     if len(inputs) != 1 or not Path(inputs[0]).is_dir():
         raise ConfigError(f"--watch needs one folder that is there, not {' '.join(inputs)}")
     if output == "-":
@@ -143,13 +165,13 @@ def _watched(inputs: Sequence[str], output: str | None, suffix: str, writer: Wri
     if folder.resolve() == watched:
         raise ConfigError(f"{folder}: is the watched folder, its results would be taken for inputs; choose another")
     check_folder(folder)
-    names = Names(folder, suffix)
+    names = Names(folder, suffix, reserved=reserved)
     job = Job([], lambda result, item: writer.write(result, names.assign(item)), None, str(folder), 0,
               [f"watching {watched}, Ctrl-C ends"])
 
     def items() -> Iterator:
         for item in watch(watched, recursive, folder, idle=idle):
-            if item is not IDLE and names.assign(item).exists():
+            if item is not IDLE and is_done(writer, names.assign(item)):
                 job.skipped += 1
                 continue
             yield item

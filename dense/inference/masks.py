@@ -140,8 +140,9 @@ class Preview:
             work = Work(item)
             try:
                 picture = item.load()
-                work.outcome = then(EraseResult(picture.pixels, picture.name, original=picture.pixels,
-                                                mask=picture.mask, metadata=picture.metadata), item)
+                result = EraseResult(picture.pixels, picture.name, metadata=picture.metadata, original=picture.pixels,
+                                     mask=picture.mask, rgba=picture.rgba)
+                work.outcome = then(result, item)
             except (DenseError, MemoryError) as error:
                 work.failure = Failure(item.name, str(error).removeprefix(f"{item.name}: "))
             yield work

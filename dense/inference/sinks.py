@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import ClassVar, Protocol
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.background import Background
@@ -25,13 +28,14 @@ class Names:
 
     Where several inputs would get one name (a.jpg and a.png), each keeps its old suffix as well: a.jpg.png and
     a.png.png; where even these are one, a number follows. folder None: beside each input, as NAME + marker.
-    Names that differ in capitals only count as one, since many file systems hold them for one.
+    Names that differ in capitals only count as one, since many file systems hold them for one. reserved: files that
+    no result may be.
     """
 
-    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = ""):
+    def __init__(self, folder: Path | None, suffix: str = ".png", marker: str = "", reserved: Sequence[Path] = ()):
         self.folder, self.suffix, self.marker = folder, suffix, marker
         self._short: Counter[str] = Counter()
-        self._taken: dict[str, object] = {}
+        self._taken: dict[str, object] = {_key(path): None for path in reserved}
 
     def expect(self, items: Sequence[Item]) -> None:
         """Name the inputs to come all at once, so that names do not depend on their order."""
@@ -64,7 +68,8 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()
 
 
-def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, overwrite: bool) -> list[Item]:
+def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, overwrite: bool,
+                  writer: Writer | None = None) -> list[Item]:
     """The items whose results are to be made.
 
     Raises DenseError, before anything is done, where a result would replace its own input or another one, and where
@@ -77,9 +82,10 @@ def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, over
         if os.path.realpath(target) in inputs:
             raise DenseError(f"{target}: the result of {item.name} would replace an input; choose another output "
                              "folder or format")
-        if target.exists():
-            there.append(target)
-            if skip_existing:
+        found = [f for f in files_of(writer, target) if f.exists()]
+        if found:
+            there.append(found[-1])
+            if skip_existing and is_done(writer, target):
                 continue
         left.append(item)
     if there and not (skip_existing or overwrite):
@@ -110,12 +116,55 @@ class Writer(Protocol):
         """What ``write`` would write into a file of this suffix."""
 
 
+def files_of(writer: Writer | None, target: Path) -> tuple[Path, ...]:
+    """All files that a writer makes for a result, the result itself last."""
+    return writer.files(target) if hasattr(writer, "files") else (target,)
+
+
+def is_done(writer: Writer | None, target: Path) -> bool:
+    """Whether all files of a result are there."""
+    return all(f.exists() for f in files_of(writer, target))
+
+
+@runtime_checkable
+class FrameWriter(Writer, Protocol):
+    """A writer whose results can be frames of a video, too; ``transparent``: whether these have alpha."""
+
+    transparent: bool
+
+    def frame(self, result: Result) -> np.ndarray:
+        """uint8 grey (H, W), RGB (H, W, 3) or, if transparent, RGBA (H, W, 4)."""
+
+
+class FrameSink:
+    """Takes finished works in order, in the caller's thread; this one has nothing to do, each work wrote its file.
+
+    A context: what was begun is finished where it ends, and let go of after an exception.
+    unit: of what is counted, for people. interrupted: what Ctrl-C leaves. failures: (name, reason) of what was not done
+    beside works that failed.
+    """
+
+    unit = ""
+    interrupted = "all whole; --skip-existing goes on"
+    failures: Sequence[tuple[str, str]] = ()
+
+    def add(self, work: Any) -> None:
+        """Take the next work."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class CutoutWriter:
-    """Writes a cut-out, over a background, or only its mask."""
+    """Writes a cut-out, over a background, or only its mask; colours: see ``CutoutResult``."""
 
     background: Background | None = None
     mask: bool = False
+    colours: str = "estimated"
     marker: ClassVar[str] = "-cutout"
 
     def check(self, target: Path) -> None:
@@ -125,11 +174,23 @@ class CutoutWriter:
 
     def write(self, result: CutoutResult, path: Path) -> Path:
         """See ``CutoutResult.save``."""
-        return result.save(path, self.background, self.mask)
+        return result.with_colours(self.colours).save(path, self.background, self.mask)
 
     def encode(self, result: CutoutResult, suffix: str) -> bytes:
         """See ``CutoutResult.encode``."""
-        return result.encode(suffix, self.background, self.mask)
+        return result.with_colours(self.colours).encode(suffix, self.background, self.mask)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether frames have alpha."""
+        return self.background is None and not self.mask
+
+    def frame(self, result: CutoutResult) -> np.ndarray:
+        """uint8 alpha (H, W), RGB (H, W, 3) over the background, or RGBA (H, W, 4)."""
+        if self.mask:
+            return result.alpha_uint8()
+        result = result.with_colours(self.colours)
+        return result.rgba() if self.background is None else result.over(self.background)
 
 
 @dataclass(frozen=True)
@@ -137,6 +198,7 @@ class EraseWriter:
     """Writes a picture without what was masked; or with ``preview`` the original with that in red."""
 
     preview: bool = False
+    transparent: ClassVar[bool] = False
 
     @property
     def marker(self) -> str:
@@ -154,6 +216,10 @@ class EraseWriter:
     def encode(self, result: EraseResult, suffix: str) -> bytes:
         """See ``EraseResult.encode``."""
         return result.encode(suffix, self.preview)
+
+    def frame(self, result: EraseResult) -> np.ndarray:
+        """uint8 RGB (H, W, 3)."""
+        return result.preview() if self.preview else result.image
 
 
 def write_stdout(data: bytes) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import math
 import os
 import re
 import sys
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from dense.errors import DatasetError, DenseError, ImageError
-from dense.inference.video import count_frames, is_video, read_frames
-from dense.io import Picture, image_size, list_images, picture_from_array, picture_from_pillow, read_picture
+from dense.inference.video import count_frames, decode_frames, is_video
+from dense.io import Metadata, Picture, image_size, list_images, picture_from_array, picture_from_pillow, read_picture
 from dense.io.images import IMAGE_SUFFIXES
 
 IDLE = object()
@@ -214,7 +215,7 @@ def _failing(name: str, error: DenseError) -> Item:
 
 
 def _frames(path: Path) -> Iterator[Item]:
-    frames = read_frames(path)
+    frames = decode_frames(path)
     index = 0
     while True:
         name = f"{path} frame {index}"
@@ -225,9 +226,8 @@ def _frames(path: Path) -> Iterator[Item]:
             return
         if frame is None:
             return
-        picture = Picture(frame, name)
-        yield Item(name, PurePath(path.stem) / f"{index:06d}.png", lambda p=picture: p, None,
-                   frame.shape[0] * frame.shape[1])
+        yield Item(name, PurePath(path.stem) / f"{index:06d}.png",
+                   lambda f=frame, n=name: Picture(f.pixels(), n, Metadata(time=f.time)), None, math.prod(frame.shape))
         index += 1
 
 

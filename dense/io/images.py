@@ -118,6 +118,11 @@ def image_format(source: Source) -> str:
 
 def over_white(rgba: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 4) RGBA, not premultiplied, to uint8 (H, W, 3) RGB over a white ground, rounded."""
+    return over_ground(rgba, 255)
+
+
+def over_ground(rgba: np.ndarray, grey: int) -> np.ndarray:
+    """As `over_white`, over a white (255) or black (0) ground."""
     out = np.ascontiguousarray(rgba[:, :, :3])
     rows = max(1, _STRIPE // max(1, rgba.shape[1]))
     for top in range(0, rgba.shape[0], rows):
@@ -125,8 +130,8 @@ def over_white(rgba: np.ndarray) -> np.ndarray:
         if int(alpha.min()) == 255:
             continue
         part = out[top : top + rows]
-        darkness = (255 - part).astype(np.uint16) * alpha + 128
-        part[...] = 255 - ((darkness + (darkness >> 8)) >> 8)  # exact rounded division by 255
+        distance = (part ^ grey).astype(np.uint16) * alpha + 128  # from the ground: v or 255 - v
+        part[...] = ((distance + (distance >> 8)) >> 8).astype(np.uint8) ^ grey  # exact rounded division by 255
     return out
 
 

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 _ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
@@ -17,12 +18,14 @@ class Metadata:
 
     profile: ICC colour profile of RGB values; profiles of grey and CMYK files are dropped, since pixels are
         handed on as RGB. dpi: horizontal and vertical. exif: TIFF bytes as in an EXIF block, without prefix; its
-        orientation says upright, as the pixels are, and its thumbnail is left out.
+        orientation says upright, as the pixels are, and its thumbnail is left out. time: of a frame, in seconds by its
+        video's clock; copies of pictures have none.
     """
 
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
+    time: Fraction | None = None
 
 
 def metadata_of(image: Any, exif: bytes | None = None) -> Metadata:

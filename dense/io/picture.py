@@ -3,7 +3,7 @@
 import io
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from dense.errors import ImageError
 from dense.io.atomic import PathLike, write_bytes
 from dense.io.decode import Source, decode
-from dense.io.images import MAX_PIXELS, over_white, to_uint8
+from dense.io.images import MAX_PIXELS, over_ground, to_uint8
 from dense.io.metadata import Metadata, metadata_of, pillow_options, png_with_metadata
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -23,13 +23,27 @@ _LONGEST = {"WEBP": 16383, "JPEG": 65500, "PNG": 1_000_000, "TIFF": 1_000_000}
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 RGB (H, W, 3), upright; name: for messages; metadata: what a copy should keep; mask: uint8 (H, W)
-    of what is to be changed (255), for tasks that need it."""
+    """pixels: uint8 RGB (H, W, 3), upright, as a network sees them; name: for messages; metadata: what a copy should
+    keep. rgba: uint8 (H, W, 4), not premultiplied, where the source is transparent anywhere, else None; then ``pixels``
+    are laid over white, or over black where what is visible is mostly light. mask: uint8 (H, W),
+    above 127 where to change something, for tasks that need it."""
 
     pixels: np.ndarray
     name: str
     metadata: Metadata = field(default_factory=Metadata)
+    rgba: np.ndarray | None = None
     mask: np.ndarray | None = None
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """uint8 (H, W), 0 transparent to 255, or None where all is opaque."""
+        return None if self.rgba is None else self.rgba[..., 3]
+
+    def opaque(self) -> "Picture":
+        """The same with all its colours visible, whatever its alpha says."""
+        if self.rgba is None:
+            return self
+        return replace(self, pixels=np.ascontiguousarray(self.rgba[..., :3]), rgba=None)
 
 
 def read_picture(source: Source, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -40,11 +54,11 @@ def read_picture(source: Source, name: str | None = None, *, max_pixels: int = M
         if name is None:
             raise
         raise ImageError(str(error).replace("the given bytes", name, 1)) from error
-    return Picture(_rgb(to_uint8(decoded.pixels)), name or decoded.name, decoded.metadata)
+    return _picture(to_uint8(decoded.pixels), name or decoded.name, decoded.metadata)
 
 
 def picture_from_array(array: np.ndarray, name: str = "array") -> Picture:
-    """A picture from uint8 (H, W) or (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) RGBA (laid over white).
+    """A picture from uint8 (H, W) or (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
 
     RGB arrays are not copied. Raises `ImageError` for anything else.
     """
@@ -52,7 +66,7 @@ def picture_from_array(array: np.ndarray, name: str = "array") -> Picture:
     if channels not in (1, 3, 4) or array.dtype != np.uint8 or array.size == 0:
         raise ImageError(f"{name}: an array of {array.dtype} {array.shape} is no picture; give uint8 values 0..255 "
                          "of shape (H, W), (H, W, 3) RGB or (H, W, 4) RGBA")
-    return Picture(_rgb(array[..., 0] if array.ndim == 3 and channels == 1 else array), name)
+    return _picture(array[..., 0] if array.ndim == 3 and channels == 1 else array, name, Metadata())
 
 
 def picture_from_pillow(image: Any, name: str | None = None) -> Picture:
@@ -72,14 +86,22 @@ def picture_from_pillow(image: Any, name: str | None = None) -> Picture:
             array = np.array(image.convert("RGBA" if transparent else "L" if image.mode in "1L" else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"{name}: cannot be decoded ({error}); load it from an undamaged file") from error
-    picture = picture_from_array(array, name)
-    return Picture(picture.pixels, name, metadata)
+    return _picture(array, name, metadata)
 
 
-def _rgb(pixels: np.ndarray) -> np.ndarray:
+def _picture(pixels: np.ndarray, name: str, metadata: Metadata) -> Picture:
     if pixels.ndim == 2:
-        return np.repeat(pixels[:, :, None], 3, axis=2)
-    return over_white(pixels) if pixels.shape[2] == 4 else np.ascontiguousarray(pixels)
+        return Picture(np.repeat(pixels[:, :, None], 3, axis=2), name, metadata)
+    if pixels.shape[2] == 3 or int(pixels[..., 3].min()) == 255:
+        return Picture(np.ascontiguousarray(pixels[..., :3]), name, metadata)
+    return Picture(over_ground(pixels, _ground(pixels)), name, metadata, pixels)
+
+
+def _ground(rgba: np.ndarray) -> int:
+    """255 (white), or 0 where the visible pixels are mostly light and would not be seen on it."""
+    part = rgba[::max(1, rgba.shape[0] // 512), ::max(1, rgba.shape[1] // 512)].astype(np.float32)
+    share = part[..., 3:]
+    return 0 if (part[..., :3] * share).sum() > 0.7 * 255 * 3 * max(1.0, share.sum()) else 255
 
 
 def encode_picture(array: np.ndarray, format: str, metadata: Metadata | None = None, *, quality: int = 95,

@@ -13,17 +13,17 @@ from dense.errors import ConfigError, WeightsError
 from dense.models.names import find_name
 from dense.registry import MODELS
 from dense.weights.files import Weights, find_state_dict, read_weights
-from dense.weights.shipped import find_shipped
+from dense.weights.store import find_weights, locate
 
 
 def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) -> nn.Module:
     """Build a model in eval mode.
 
-    name_or_config: a registered name (``'isnet'``), a name with shipped weights (``'isnet@cutouts'``), the
-        path of a config file, or a config.
-    weights: a file (.safetensors, .pth/.pt, .onnx) or a state dict, in our layout or the published one,
-        with or without ``module.``; recognised by its keys. None leaves the initial weights. Where the file
-        tells the network's settings (its width), a name is built with them.
+    name_or_config: a registered name (``'isnet'``), a name with weights (``'isnet@cutouts'``, found by
+        ``dense.weights``), the path of a config file, or a config.
+    weights: a file (.safetensors, .pth/.pt, .onnx), a name with weights, or a state dict, in our layout or the
+        published one, with or without ``module.``; recognised by its keys. None leaves the initial weights. Where
+        the file tells the network's settings (its width), a name is built with them.
     overrides: keyword arguments of the network (``width=0.25``).
 
     Raises ConfigError for unknown names, overrides or devices, WeightsError for weights that are damaged,
@@ -33,7 +33,7 @@ def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) 
     if not is_config and "@" in name_or_config:
         if weights is not None:
             raise ConfigError(f"{name_or_config!r} already names its weights. Remedy: leave out weights=...")
-        weights = find_shipped(name_or_config)
+        weights = find_weights(name_or_config)
         name_or_config = name_or_config.split("@")[0]
     source = read_weights_lazily(weights) if isinstance(weights, str | Path) else weights
     if is_config:
@@ -87,10 +87,8 @@ def _check_settings(config: Mapping) -> None:
 
 
 def read_weights_lazily(path: str | Path) -> Weights | Path:
-    """The weights of a file or of a shipped name; an ONNX path is returned as it is: reading it needs the network."""
-    if "@" in str(path) and not Path(path).exists():
-        path = find_shipped(str(path))
-    path = Path(path)
+    """The weights of a file or of a name; an ONNX path is returned as it is: reading it needs the network."""
+    path = locate(path)
     return path if path.suffix.lower() == ".onnx" and path.is_file() else read_weights(path)
 
 
@@ -117,6 +115,8 @@ def load_network_weights(network: nn.Module, source: Mapping | Weights | str | P
             raise WeightsError("the weights hold no state dict (keys -> tensors). Remedy: give model.state_dict()")
     own = network.state_dict()
     state = network_keys(state, own)
+    if hasattr(network, "read_state"):  # other layouts of this network
+        state = network.read_state(state)
     problems = []
     if missing := [k for k in own if k not in state]:
         problems.append(f"{len(missing)} missing: {_some(missing)}")

@@ -28,6 +28,8 @@ class CutoutTask(Task):
     mean, std: per-channel constants in units of 0..255 values: tensor = (value - mean) / std.
     min_max: stretch each alpha to the full range as the published script does. Off by default, because
         it turns the noise of a picture without a subject into a full-strength mask.
+    cut: cut values to whole numbers in place of rounding, as the published script does: those of the resized picture,
+        and alpha in steps of 1/255.
     overlap: share that neighbouring tiles have in common, where tiles are asked for.
 
     A network in use (``forward``) takes values 0..255, float32 (N, 3, h, w) RGB, and gives probabilities
@@ -39,6 +41,7 @@ class CutoutTask(Task):
     std: tuple[float, ...] = (255.0, 255.0, 255.0)
     min_max: bool = False
     overlap: float = 0.25
+    cut: bool = False
 
     kind: ClassVar = "cutout"
     modes: ClassVar = ("global", "whole", "tiled")
@@ -79,6 +82,9 @@ class CutoutTask(Task):
         height, width = size or self.size
         if array.shape[:2] == (height, width):
             return array
+        if self.cut:
+            exact = cv2.resize(array.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+            return exact.astype(np.uint8)
         return cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def tensor(self, image: np.ndarray, plan: Plan | None = None, window: Window | None = None) -> np.ndarray:
@@ -112,7 +118,8 @@ class CutoutTask(Task):
         if self.min_max:
             low, high = float(alpha.min()), float(alpha.max())
             alpha = (alpha - low) / (high - low) if high > low else np.zeros_like(alpha)
-        return np.clip(alpha, 0.0, 1.0)
+        alpha = np.clip(alpha, 0.0, 1.0)
+        return np.floor(alpha * np.float32(255)) / np.float32(255) if self.cut else alpha
 
     def band(self, alpha: np.ndarray, plan: Plan) -> np.ndarray:
         """Weight float32 (H, W) of the second pass: 1 where the overview is unsure and beside it, 0 far away.

@@ -91,7 +91,7 @@ def read_weights(path: str | Path) -> Weights:
     """
     path = Path(path)
     if path.suffix.lower() == ".safetensors":
-        return _read_safetensors(path)
+        return read_safetensors(path)
     content = read_checkpoint(path)
     state = find_state_dict(content)
     if state is None:
@@ -102,7 +102,8 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(state, meta if isinstance(meta, dict) else {}, path)
 
 
-def _read_safetensors(path: Path) -> Weights:
+def read_safetensors(path: Path) -> Weights:
+    """State dict (float16 as float32) and metadata of a .safetensors file. WeightsError if missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     _check_file(path)

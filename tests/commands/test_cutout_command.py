@@ -194,3 +194,73 @@ def test_the_default_model_is_the_shipped_one(tmp_path, capsys):
     assert main(["cutout", str(path), "-o", str(tmp_path / "a.png")]) == 0
     err = capsys.readouterr().err
     assert "isnet@cutouts (shipped weights), torch" in err and json.dumps(str(tmp_path / "a.png"))[1:-1] in err
+
+
+def test_json_and_a_sheet(cutout, tmp_path, capsys):
+    write_pictures(tmp_path / "in", 2)
+    (tmp_path / "in/1.png").rename(tmp_path / "in/0.webp")  # found by content; two inputs of one name
+    out = tmp_path / "out"
+    assert cutout(tmp_path / "in", "-o", out, "--json", "--sheet", out / "sheet.png") == 0
+    assert sorted(p.name for p in out.iterdir()) == ["0.png.json", "0.png.png", "0.webp.json", "0.webp.png",
+                                                     "sheet.png"]
+    values = json.loads((out / "0.webp.json").read_text())
+    assert values["source"].endswith("0.webp") and values["result"] == "0.webp.png" and values["model"] == "toy"
+    assert values["width"] == 100 and len(values["weights"]["sha256"]) == 64 and values["alpha"]["box"]
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size == (3 * 240 + 8, 2 * (160 + 22))
+    assert cutout(tmp_path / "in", "-o", out, "--json") != 0
+    assert "are there already" in capsys.readouterr().err
+    (out / "0.png.json").unlink()
+    assert cutout(tmp_path / "in", "-o", out, "--json", "--skip-existing") == 0
+    assert "1 done" in capsys.readouterr().err and (out / "0.png.json").exists()
+    assert cutout(tmp_path / "in", "-o", out, "--json", "--skip-existing") == 0
+    assert "nothing to do: 2 results are there already" in capsys.readouterr().err
+
+
+def test_a_result_gives_way_to_the_sheet(cutout, tmp_path):
+    (path,) = write_pictures(tmp_path / "in", 1)
+    path.rename(tmp_path / "in/sheet.png")
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--sheet", tmp_path / "out/sheet.png") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["sheet.png", "sheet.png.png"]
+
+
+def test_what_json_and_sheets_refuse(cutout, tmp_path, capsys):
+    path, other = write_pictures(tmp_path / "in", 2)
+    (tmp_path / "there.png").write_bytes(b"x")
+    for arguments, message in (
+            ([path, "-o", "-", "--json"], "standard output has none"),
+            ([path, "-o", tmp_path / "a.png", "--sheet", path, "--overwrite"], "is an input"),
+            ([tmp_path / "in", "-o", tmp_path / "o", "--sheet", other, "--overwrite"], "is an input"),
+            ([path, "-o", tmp_path / "a.png", "--sheet", tmp_path / "a.png"], "is the result"),
+            ([path, "-o", tmp_path / "a.png", "--sheet", tmp_path / "there.png"], "is there already"),
+            ([path, "-o", tmp_path / "a.png", "--sheet", tmp_path / "sheet.tiff"], "a sheet is a .png")):
+        assert cutout(*arguments) != 0
+        err = capsys.readouterr().err
+        assert message in err and "Traceback" not in err
+    assert not (tmp_path / "a.png").exists() and (tmp_path / "there.png").read_bytes() == b"x"
+
+
+def test_a_foreign_json_fails_its_picture_only(cutout, tmp_path, capsys):
+    write_pictures(tmp_path / "in", 2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/1.json").write_text("[]")
+    assert cutout(tmp_path / "in", "-o", tmp_path / "out", "--json", "--overwrite") == 1
+    assert "1.json: is there and was not written by dense" in capsys.readouterr().err
+    assert (tmp_path / "out/0.png").exists() and not (tmp_path / "out/1.png").exists()
+
+
+def test_colours_legacy_and_alpha_of_the_input(cutout, tmp_path):
+    dark = np.zeros((40, 50, 4), np.uint8)
+    dark[..., :3] = np.random.default_rng(0).integers(0, 5, (40, 50, 3))
+    dark[:, 25:, 3] = 255
+    Image.fromarray(dark).save(tmp_path / "a.png")
+
+    def result(*options):
+        assert cutout(tmp_path / "a.png", "-o", tmp_path / "out.png", "--overwrite", *options) == 0
+        return np.asarray(Image.open(tmp_path / "out.png"))
+
+    assert (result()[:, :25, 3] == 0).all() and result()[:, 27:, 3].max() < 10
+    assert result("--legacy")[:, :25, 3].max() == 0  # what the input hides stays hidden
+    assert result("--ignore-alpha")[..., 3].max() < 10 and result("--ignore-alpha", "--legacy")[..., 3].max() == 255
+    np.testing.assert_array_equal(result("--colours", "original")[..., :3], dark[..., :3])
+    assert (result()[:, :15, :3] == 0).all()

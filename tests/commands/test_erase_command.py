@@ -129,3 +129,25 @@ def test_a_picture_above_the_memory_limit(erase, photo, capsys):
 def test_networks_of_other_tasks_are_refused(photo, capsys):
     assert main(["erase", str(photo), "--boxes", "1,2,3,4", "--model", "isnet@cutouts"]) == 1
     assert "task cutout, not erase" in capsys.readouterr().err
+
+
+def test_videos_stay_videos(erase, tmp_path):
+    pytest.importorskip("av", reason="videos need the extra 'video'")
+    writer = cv2.VideoWriter(str(tmp_path / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 96))
+    for level in (60, 90, 120):
+        writer.write(np.full((96, 160, 3), level, np.uint8))
+    writer.release()
+    assert erase(tmp_path / "a.mp4", "--boxes", "40,30,60,30", "-o", tmp_path / "b.mp4") == 0
+    video = cv2.VideoCapture(str(tmp_path / "b.mp4"))
+    frames = [frame for done, frame in (video.read() for _ in range(4)) if done]
+    assert len(frames) == 3
+    assert abs(int(frames[0][45, 70].mean()) - 195) < 12
+    assert abs(int(frames[0][10, 10].mean()) - 60) < 12
+
+
+def test_json_and_sheet(erase, photo, tmp_path):
+    import json
+
+    assert erase(photo, "--boxes", "10,20,30,10", "-o", tmp_path / "out", "--json", "--sheet", tmp_path / "s.png") == 0
+    assert json.loads((tmp_path / "out/photo.json").read_text())["boxes"] == [[10, 20, 30, 10]]
+    assert (tmp_path / "s.png").is_file()

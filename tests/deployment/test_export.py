@@ -11,10 +11,10 @@ from dense import build_model
 from dense.backends import BACKENDS, open_session, read_bundle
 from dense.cli import main
 from dense.deployment.export import ExportSettings, export
-from dense.deployment.golden import golden_picture
 from dense.deployment.source import Source, rebuild
 from dense.errors import ConfigError, ExportError, MissingDependencyError, WeightsError
 from dense.tasks import CutoutTask
+from dense.tasks.golden import golden_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 

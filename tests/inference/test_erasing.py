@@ -174,3 +174,28 @@ def test_the_item_is_asked_for_its_name():
     masks = find_masks(lambda picture, item: seen.append(item.relative) or np.zeros((2, 2), np.uint8))
     masks(Picture(np.zeros((2, 2, 3), np.uint8), "a"), file_item(PurePath("x/a.png"), PurePath("a.png")))
     assert seen == [PurePath("a.png")]
+
+
+def test_transparent_pictures_stay_transparent(eraser, tmp_path):
+    rgba = np.dstack([noise(), np.full((90, 130), 200, np.uint8)])
+    rgba[:, 100:, 3] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), rgba[..., [2, 1, 0, 3]])
+    result = eraser(tmp_path / "a.png", mask=[(20, 30, 40, 10)])
+    written = cv2.imread(str(result.save(tmp_path / "b.png")), cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3]]
+    assert np.array_equal(written[..., 3], rgba[..., 3])
+    changed = (written != rgba).any(2)
+    assert changed[30:40, 20:60].mean() > 0.9
+    changed[26:44, 16:64] = False
+    assert not changed.any()
+
+
+def test_results_say_what_was_masked(eraser):
+    values = eraser(noise(), mask=[(20, 30, 40, 10), (100, 60, 10, 5)]).to_dict()
+    assert values["boxes"] == [[20, 30, 40, 10], [100, 60, 10, 5]]
+    assert values["masked"] == pytest.approx(450 / (90 * 130), abs=1e-6)
+
+
+def test_small_results_to_look_at(eraser):
+    result = eraser(noise(200, 300), mask=[(20, 30, 40, 10)])
+    assert result.small(100).image.shape == result.small(100).original.shape == (100, 150, 3)
+    assert result.small(400) is result

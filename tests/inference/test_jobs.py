@@ -186,12 +186,12 @@ def test_the_frames_of_a_video(model, tmp_path):
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame(64, 64, "rgb24")))
         container.mux(stream.encode())
-    do(model, path)
+    do(model, path, suffix=".png")
     assert files(tmp_path / "clip-cutout") == [f"clip/00000{i}.png" for i in range(3)]
     with pytest.raises(DenseError, match="is there already"):
-        do(model, path)
+        do(model, path, suffix=".png")
     (tmp_path / "clip-cutout/clip/000001.png").unlink()
-    assert [p.name for p in do(model, path, skip_existing=True)[0]] == ["000001.png"]
+    assert [p.name for p in do(model, path, suffix=".png", skip_existing=True)[0]] == ["000001.png"]
 
 
 def test_results_inside_the_input_are_no_input(model, tmp_path):

@@ -19,7 +19,7 @@ def result():
     image = disc(40, 60)
     image[..., 1] //= 2
     alpha = np.linspace(0, 1, 40 * 60, dtype=np.float32).reshape(40, 60)
-    return CutoutResult(image, "disc.png", alpha=alpha)
+    return CutoutResult(image, "disc.png", alpha=alpha, colours="original")
 
 
 def exif(orientation: int) -> bytes:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -131,3 +132,12 @@ def test_invalid_constants(values):
 def test_importing_tasks_loads_no_torch():
     code = "import sys, dense.tasks, dense.tasks.pictures; sys.exit(bool({'torch', 'mmengine'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_values_are_cut_on_demand():
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    exact = cv2.resize(image.astype(np.float32), (64, 64), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(CutoutTask(64, cut=True).resize(image), np.floor(exact))
+    assert abs((CutoutTask(64).resize(image) - exact).mean()) < 0.2  # rounded, by OpenCV's fixed point
+    alpha = CutoutTask(64, cut=True).decode(np.float32([[0, 0.5, 0.9999, 1]]), (1, 4))
+    np.testing.assert_allclose(alpha * 255, [[0, 127, 254, 255]], atol=1e-4)

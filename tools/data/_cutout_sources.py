@@ -128,10 +128,9 @@ def _one(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
-def fetch(root: Path, names: Sequence[str] | None = None) -> None:
-    """Fetch sources, all of them by default, into root/NAME/ (skips what is there; needs npm, pip, apt-get and
-    dpkg-deb)."""
-    for name in names or (*_NPM, *_PIP, *_DEB, "python"):
+def fetch(root: Path, names: Sequence[str] = (*_NPM, *_PIP, *_DEB, "python")) -> None:
+    """Fetch sources into root/NAME/ (skips what is there; all of them need npm, pip, apt-get and dpkg-deb)."""
+    for name in names:
         folder = root / name
         if (folder / ".done").exists():
             continue

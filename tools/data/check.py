@@ -22,6 +22,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0].partition(":")[0])
     parser.add_argument("root", help="folder with the splits, or with im/gt, images/masks or the like")
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to check (all that are found)")
+    parser.add_argument("--classes", metavar="FILE", help="class file of labels (classes.txt or .json in the folder)")
     parser.add_argument("--json", metavar="FILE", help="also write every finding to this file")
     parser.add_argument("--jobs", type=int, default=cores, metavar="N", help="processes (%(default)s)")
     parser.add_argument("--full", action="store_true", help="list every finding, not five of each kind")
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
                 arguments.root,
                 arguments.splits,
                 jobs=arguments.jobs,
+                classes=arguments.classes,
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
         _show(report, console, None if arguments.full else 5)

@@ -9,18 +9,8 @@ from dense.datasets.transforms.cutout import (
     RandomRotate,
 )
 from dense.datasets.transforms.erase import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
+from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
 
-__all__ = [
-    "CopyPaste",
-    "CustomMask",
-    "EraseCrop",
-    "EraseFlip",
-    "LoadErase",
-    "LoadPair",
-    "PackCutout",
-    "PackErase",
-    "RandomCrop",
-    "RandomFlip",
-    "RandomPhotometric",
-    "RandomRotate",
-]
+__all__ = ["CopyPaste", "CustomMask", "EraseCrop", "EraseFlip", "LoadErase", "LoadPair", "LoadSemantic", "PackCutout",
+           "PackErase", "PackSemantic", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate",
+           "RandomScaleCrop"]

@@ -88,14 +88,12 @@ class SaveCheckpoint(Hook):
         from dense.engine.runner import weights_meta
 
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        state = model.state_dict()
         ema = next((h for h in runner.hooks if hasattr(h, "ema_model")), None)
         if ema is not None:
-            state = ema.ema_model.module.state_dict()
+            model = ema.ema_model.module
         meta = weights_meta(runner.cfg) | {"iterations": done, "metrics": {
             k: v for k, v in metrics.items() if isinstance(v, int | float)}}
-        write_weights(Path(runner.work_dir) / "best.safetensors",
-                      {k.removeprefix("network."): v for k, v in state.items()}, meta)
+        write_weights(Path(runner.work_dir) / "best.safetensors", model.network.state_dict(), meta)
 
 
 def saved_checkpoints(folder: Path) -> list[Path]:

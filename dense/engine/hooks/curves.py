@@ -71,12 +71,14 @@ def draw_curves(log: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = read_log(log)
+    # of measures, without HCE, which has another scale, and those of single classes
+    shown = sorted({k for r in rows for k in r if k.startswith("val/") and "HCE" not in k and "." not in k})
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for axis, keys, title in (
             (left, sorted({k for r in rows for k in r if "loss" in k or k.startswith("bce")}), "training loss"),
-            (right, sorted({k for r in rows for k in r if k.startswith("val/") and "HCE" not in k}), "validation")):
+            (right, shown, "validation")):
         for key in keys:
             points = [(r["iter"], r[key]) for r in rows if key in r]
             axis.plot(*zip(*points, strict=True), label=key.removeprefix("val/"),

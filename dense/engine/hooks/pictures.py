@@ -37,22 +37,35 @@ class ResultPictures(Hook):
         self._collect(outputs, worst=True)
         if self.masks:
             for sample in outputs:
-                write_image(Path(runner.work_dir) / "masks" / f"{sample.name}.png", _alpha(sample))
+                self.write_mask(Path(runner.work_dir) / "masks" / f"{sample.name}.png", sample)
 
     def _collect(self, samples, worst: bool = False) -> None:
         if not is_main_process():
             return
         for sample in samples:
             if len(self.first) < self.count:
-                self.first.append(self._entry(sample))
+                self.first.append(self.entry(sample))
             if worst:
                 self.seen += 1  # breaks ties: arrays have no order
-                entry = (-_iou(sample), sample.name, self.seen, self._entry(sample))
+                entry = (-self.score(sample), sample.name, self.seen, self.entry(sample))
                 (heapq.heappush if len(self.worst) < self.count else heapq.heappushpop)(self.worst, entry)
 
-    @staticmethod
-    def _entry(sample) -> tuple:
+    def score(self, sample) -> float:
+        """How good a prediction is: by it the worst are found."""
+        return _iou(sample)
+
+    def entry(self, sample) -> tuple:
+        """What ``draw`` needs of a sample, kept until the end."""
         return sample.image_path, sample.name, _truth(sample), _alpha(sample), _iou(sample)
+
+    def draw(self, entry: tuple) -> np.ndarray:
+        """uint8 RGB: a row of the sheet."""
+        path, title, truth, alpha, iou = entry
+        return comparison_row(read_image(path), truth, alpha, f"{title}   IoU {iou:.3f}")
+
+    def write_mask(self, path: Path, sample) -> None:
+        """Write the prediction as a file that is data, not a view."""
+        write_image(path, _alpha(sample))
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         self._write(runner, f"val_{runner.iter:06}", self.first)
@@ -64,9 +77,7 @@ class ResultPictures(Hook):
     def _write(self, runner, name: str, entries: list) -> None:
         if not entries or not is_main_process():
             return
-        rows = [comparison_row(read_image(path), truth, alpha, f"{title}   IoU {iou:.3f}")
-                for path, title, truth, alpha, iou in entries]
-        write_image(Path(runner.work_dir) / "pictures" / f"{name}.png", contact_sheet(rows))
+        write_image(Path(runner.work_dir) / "pictures" / f"{name}.png", contact_sheet([self.draw(e) for e in entries]))
 
 
 def _alpha(sample) -> np.ndarray:

@@ -59,7 +59,8 @@ class Progress(Hook):
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         self._stop()
         if is_main_process() and metrics:
-            text = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, int | float))
+            text = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()
+                             if isinstance(v, int | float) and "." not in k)  # those of single classes are in the log
             iteration = f"iteration {runner.iter}: " if runner._train_loop is not None else ""
             print(f"{iteration}{text}", file=sys.stderr, flush=True)
 

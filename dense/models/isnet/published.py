@@ -6,12 +6,14 @@ convolutions it becomes an identity.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from dense.errors import MissingDependencyError, WeightsError
+from dense.errors import WeightsError
+from dense.models.onnx_nodes import read_nodes
 
 
 def read_onnx(network: nn.Module, path: str | Path) -> dict[str, Tensor]:
@@ -20,7 +22,7 @@ def read_onnx(network: nn.Module, path: str | Path) -> dict[str, Tensor]:
     float32 or float16, BatchNorm kept or folded. Raises WeightsError if a convolution of the network has no
     node in the file, MissingDependencyError without the package onnx.
     """
-    nodes = _read_nodes(path)
+    nodes = read_nodes(path)
     convs = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     prefixes = {p.removesuffix(convs[0]) for p in nodes if f".{p}".endswith(f".{convs[0]}")}
     prefix = max(sorted(prefixes), key=lambda p: sum(p + c in nodes for c in convs), default="")
@@ -44,39 +46,25 @@ def read_onnx(network: nn.Module, path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def _read_nodes(path: str | Path) -> dict[str, list[Tensor]]:
-    """Module path -> stored inputs (float32) of each convolution and BatchNorm with constant weights."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
-        raise MissingDependencyError(
-            f"{path}: reading ONNX weights needs the package onnx. "
-            "Remedy: pip install 'dense[deploy]'") from None
-    try:
-        graph = onnx.load(str(path)).graph
-    except Exception as error:
-        raise WeightsError(f"{path}: not a readable ONNX file ({type(error).__name__}: {error}). "
-                           "Remedy: fetch or export it again") from None
-    values = {i.name: i for i in graph.initializer}
-    nodes = {}
-    for node in graph.node:  # in the order of execution
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            values[node.output[0]] = node.attribute[0].t
-        elif node.op_type in ("Cast", "Identity") and node.input[0] in values:
-            # float16 copies cast; the exporter stores equal tensors once and refers to them by Identity
-            values[node.output[0]] = values[node.input[0]]
-        elif node.op_type in ("Conv", "BatchNormalization") and all(i in values for i in node.input[1:]):
-            nodes[_module_path(node)] = [
-                torch.from_numpy(numpy_helper.to_array(values[i]).copy()).float() for i in node.input[1:]]
-    if not nodes:
-        raise WeightsError(f"{path}: holds no convolution with weights. Remedy: check that it is the right "
-                           "ONNX file, not quantised")
-    return nodes
+def recognise_isnet(shapes: Mapping[str, tuple[int, ...]]) -> dict | None:
+    """Settings of the ``ISNet`` that weights of these shapes (by key, a prefix allowed) may belong to, or None."""
+    return _settings(shapes, "conv_in.weight", 3) if _shape(shapes, "stage5d.rebnconvin.conv_s1.weight") else None
 
 
-def _module_path(node) -> str:
-    """'stage1.rebnconvin.conv_s1' of a Conv or BatchNormalization node."""
-    if "/" in node.name:  # TorchScript-based exporter: "/stage1/rebnconvin/conv_s1/Conv"
-        return ".".join(part for part in node.name.split("/")[:-1] if part)
-    return node.input[1].removesuffix(".weight")  # newer exporter: weights keep their names
+def recognise_encoder(shapes: Mapping[str, tuple[int, ...]]) -> dict | None:
+    """The same for ``GTEncoder``."""
+    return None if _shape(shapes, "stage5d.rebnconvin.conv_s1.weight") else _settings(shapes, "conv_in.conv.weight", 1)
+
+
+def _settings(shapes: Mapping[str, tuple[int, ...]], stem: str, usual: int) -> dict | None:
+    """Width, from the widest layer (512 channels at width 1), and input channels, where they are not the usual."""
+    first, widest, side = (_shape(shapes, key) for key in
+                           (stem, "stage6.rebnconvin.conv_s1.weight", "side6.weight"))
+    if not (first and widest and side):
+        return None
+    width, channels = widest[0] / 512, first[1]
+    return ({} if width == 1 else {"width": width}) | ({} if channels == usual else {"in_channels": channels})
+
+
+def _shape(shapes: Mapping[str, tuple[int, ...]], key: str) -> tuple[int, ...] | None:
+    return next((s for k, s in shapes.items() if f".{k}".endswith(f".{key}")), None)

@@ -1,4 +1,4 @@
-"""The golden input of a bundle: a picture that is drawn, so that it has no licence of its own."""
+"""The golden picture, on which networks are compared: it is drawn, so that it has no licence of its own."""
 from __future__ import annotations
 
 import numpy as np

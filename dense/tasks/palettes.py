@@ -1,0 +1,17 @@
+"""Class names and colours: those of Cityscapes, and colours for any number of classes."""
+from __future__ import annotations
+
+# Cityscapes' 19 classes of evaluation in the order of their train ids, with the data set's colours
+CITYSCAPES = {
+    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70), "wall": (102, 102, 156),
+    "fence": (190, 153, 153), "pole": (153, 153, 153), "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0), "vegetation": (107, 142, 35), "terrain": (152, 251, 152), "sky": (70, 130, 180),
+    "person": (220, 20, 60), "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
+    "train": (0, 80, 100), "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
+}
+
+
+def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """``count`` RGB colours, the first black: PASCAL VOC's, whose bits are those of the index, spread."""
+    return tuple(tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3))
+                 for index in range(count))
