@@ -17,7 +17,8 @@ from dense.registry import METRICS
 
 @METRICS.register_module()
 class EraseMetrics(BaseMetric):
-    """``pred_image`` against ``gt_image`` of data samples, uint8 (3, H, W), inside and outside of ``gt_mask``.
+    """``pred_image`` against ``gt_image`` of data samples, uint8 (3, H, W), inside and outside of ``gt_mask``;
+    ``given`` is the picture with text.
 
     names: which of ``ERASE_MEASURES``. literature: as printed tables have them. table: a CSV file for the figures of
     every picture, or None.
@@ -31,10 +32,9 @@ class EraseMetrics(BaseMetric):
         self.names, self.literature, self.table = tuple(names), literature, table
 
     def process(self, data_batch, data_samples) -> None:
-        for given, sample in zip(data_batch["inputs"], data_samples, strict=True):
-            pred, truth = (np.ascontiguousarray(sample[k]["data"].cpu().numpy().transpose(1, 2, 0))
-                           for k in ("pred_image", "gt_image"))
-            image = given[:3, :truth.shape[0], :truth.shape[1]].cpu().numpy().transpose(1, 2, 0)
+        for sample in data_samples:
+            pred, truth, image = (np.ascontiguousarray(sample[k]["data"].cpu().numpy().transpose(1, 2, 0))
+                                  for k in ("pred_image", "gt_image", "given"))
             row = evaluate_erased(pred, truth, sample["gt_mask"]["data"][0].cpu().numpy(), image,
                                   map(np.asarray, sample["polygons"]), self.literature)
             self.results.append({"name": sample["name"]} | row)

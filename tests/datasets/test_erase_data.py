@@ -253,3 +253,4 @@ def test_packed_samples(pad):
     assert np.array_equal(sample.gt_image.data.numpy().transpose(1, 2, 0), results["truth"])
     assert sample.ori_shape == (100, 140)
     assert len(sample.polygons) == 2
+    assert ("given" in sample) == pad

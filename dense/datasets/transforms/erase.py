@@ -144,7 +144,8 @@ class PackErase:
     """To ``inputs`` uint8 (4, h, w), RGB and the mask widened by the task, and a data sample with ``gt_image``
     (3, H, W), ``gt_mask`` (1, H, W), 255 in the widened mask, and ``polygons`` of what is erased.
 
-    pad: mirror inputs to multiples of 8, as the task does; the truth keeps its size.
+    pad: for evaluation: inputs are mirrored to multiples of 8, as the task does, the truth keeps its size, and the
+        sample has the picture as ``given`` (3, H, W), too.
     """
 
     random = False
@@ -164,6 +165,8 @@ class PackErase:
             polygons=[p.tolist() for p in results["erased"]]))
         sample.gt_image = PixelData(data=_channels_first(results["truth"]))
         sample.gt_mask = PixelData(data=torch.from_numpy(region)[None])
+        if self.pad:
+            sample.given = PixelData(data=_channels_first(image))
         return {"inputs": _channels_first(array), "data_samples": sample}
 
 

@@ -1,52 +1,49 @@
-"""Erased pictures: given, with the mask in red | result | truth."""
+"""Erased pictures: as given, with the mask in red | truth | result | what was changed."""
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 
+from dense.engine.hooks.pictures import ResultPictures
+from dense.evaluation.erase import psnr
 from dense.io import write_image
 from dense.registry import HOOKS
-from dense.tasks.pictures import contact_sheet, fit, outline
+from dense.tasks.pictures import PANEL_BACKGROUND, fit, label, outline
 
-SIDE = 256
+SIDE = 240
 
 
 @HOOKS.register_module()
-class ErasePictures(Hook):
-    """A sheet ``pictures/val_ITERATION.png`` of the first ``count`` pictures at each validation, ``pictures/test.png``
-    after a test; with several processes those of process 0."""
+class ErasePictures(ResultPictures):
+    """``ResultPictures`` of erased pictures, the worst by PSNR inside the mask; ``masks`` are the results as PNGs."""
 
-    def __init__(self, count: int = 6):
-        self.count = count
+    def score(self, sample) -> float:
+        """PSNR inside the mask, in dB; 0 where nothing is masked."""
+        return float(np.nan_to_num(psnr(_picture(sample, "pred_image"), _picture(sample, "gt_image"), _mask(sample))))
 
-    def before_val_epoch(self, runner) -> None:
-        self.rows: list[np.ndarray] = []
+    def entry(self, sample) -> tuple:
+        """What ``draw`` needs of a sample, kept until the end."""
+        pictures = (_picture(sample, key) for key in ("given", "gt_image", "pred_image"))
+        return sample.name, *pictures, _mask(sample), self.score(sample)
 
-    before_test_epoch = before_val_epoch
+    def draw(self, entry: tuple) -> np.ndarray:
+        """uint8 RGB: a row of the sheet."""
+        title, given, truth, result, mask, score = entry
+        panels = (outline(given, mask), truth, result, cv2.absdiff(given, result))
+        gap = np.full((SIDE, 4, 3), PANEL_BACKGROUND, np.uint8)
+        row = np.hstack([p for panel in panels for p in (fit(panel, SIDE, SIDE), gap)][:-1])
+        return label(row, f"{title}   PSNR in the mask {score:.2f}")
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        for given, sample in zip(data_batch["inputs"], outputs, strict=True):
-            if len(self.rows) < self.count and is_main_process():
-                truth, result = (_picture(sample.get(k).data) for k in ("gt_image", "pred_image"))
-                image = _picture(given[:3])[:truth.shape[0], :truth.shape[1]]
-                panels = (outline(image, sample.gt_mask.data[0].cpu().numpy()), result, truth)
-                self.rows.append(np.hstack([fit(p, SIDE, SIDE) for p in panels]))
-
-    after_test_iter = after_val_iter
-
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._write(runner, f"val_{runner.iter:06}")
-
-    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
-        self._write(runner, "test")
-
-    def _write(self, runner, name: str) -> None:
-        if self.rows:
-            write_image(Path(runner.work_dir) / "pictures" / f"{name}.png", contact_sheet(self.rows))
+    def write_mask(self, path: Path, sample) -> None:
+        """The result as a PNG."""
+        write_image(path, _picture(sample, "pred_image"))
 
 
-def _picture(tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.cpu().numpy().transpose(1, 2, 0))
+def _picture(sample, key: str) -> np.ndarray:
+    return np.ascontiguousarray(sample.get(key).data.cpu().numpy().transpose(1, 2, 0))
+
+
+def _mask(sample) -> np.ndarray:
+    return sample.gt_mask.data[0].cpu().numpy()
