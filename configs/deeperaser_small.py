@@ -1,4 +1,4 @@
-"""A narrow DeepEraser, at half the resolution inside, for CPUs: two and a half hours on one core. All that departs is ours."""
+"""A narrow DeepEraser, at half the resolution inside, for CPUs: 2.5 hours on one core. All that departs is ours."""
 from mmengine.config import read_base
 
 with read_base():
