@@ -52,7 +52,7 @@ def add_record_arguments(parser: ArgumentParser) -> None:
     """What is written beside the results."""
     parser.add_argument("--json", action="store_true", help="NAME.json beside each result: size, what was found, "
                         "network, weights and their sha256, seconds")
-    parser.add_argument("--sheet", metavar="FILE", help="a contact sheet of the first 24 results, before and after")
+    parser.add_argument("--sheet", metavar="FILE", help="a contact sheet of the first 24 results")
 
 
 def _positive(text: str) -> int:

@@ -60,6 +60,7 @@ PROBES = (
     Probe("onnx", ("onnx",), "deploy", "dense export"),
     Probe("onnxscript", ("onnxscript",), "deploy", "dense export"),
     Probe("av", ("av",), "video", "videos as input and output"),
+    Probe("rapidocr", ("rapidocr",), "text", "text that is found, to be erased"),
     Probe("mmcv", ("onedl-mmcv", "mmcv"), "seg", "segmentation and detection", OPS),
     Probe("mmseg", ("onedl-mmsegmentation", "mmsegmentation"), "seg", "semantic segmentation"),
     Probe("mmdet", ("onedl-mmdetection", "mmdet"), "det", "detection"),

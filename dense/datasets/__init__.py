@@ -2,7 +2,8 @@
 from importlib import import_module
 
 _LAZY = {"CityscapesDataset": "dense.datasets.semantic", "CutoutDataset": "dense.datasets.cutout",
-         "DrawSampler": "dense.datasets.sampler", "SemanticDataset": "dense.datasets.semantic"}
+         "DrawSampler": "dense.datasets.sampler", "EraseDataset": "dense.datasets.erase",
+         "SemanticDataset": "dense.datasets.semantic", "SyntheticText": "dense.datasets.erase"}
 __all__ = list(_LAZY)
 
 

@@ -32,7 +32,7 @@ from dense.tasks import as_task
 
 # and the names of their rows
 BASELINES = {"untrained": "untrained", "grabcut": "GrabCut", "majority": "most frequent class"}
-PICTURES = ("ResultPictures", "SemanticPictures")
+PICTURES = {"cutout": "ResultPictures", "semantic": "SemanticPictures", "erase": "ErasePictures"}  # by kind of task
 ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataloader", "val_cfg", "val_evaluator",
                  "param_scheduler")
 
@@ -55,14 +55,15 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     silence_libraries()
     path = find_config(config)
     cfg = load_config(path, settings or Settings())
-    semantic = is_semantic(cfg)
-    if wrong := set(baselines) & ({"grabcut"} if semantic else {"majority"}):
+    kind = kind_of(cfg)
+    own = {"cutout": {"grabcut"}, "semantic": {"majority"}}.get(kind, set())
+    if wrong := set(baselines) - own - {"untrained"}:
         raise ConfigError(f"the baseline {wrong.pop()} is not for {path.stem}. Remedy: "
-                          f"{'majority' if semantic else 'grabcut'}, or untrained")
-    if semantic:
+                          f"{', '.join([*own, 'untrained'])}")
+    if kind != "cutout":
         report = False  # of masks, by the measures of cut-outs
         if metrics is not None:
-            raise ConfigError(f"--metrics chooses measures of cut-outs; {path.stem} has classes. Remedy: leave it out")
+            raise ConfigError(f"--metrics chooses measures of cut-outs; {path.stem} has others. Remedy: leave it out")
     elif metrics is not None:
         cfg.test_evaluator["names"] = resolve(metrics)
     work_dir = Path(cfg.work_dir)
@@ -116,15 +117,15 @@ def _run(cfg: Config, origin: Path, weights: str | Path | None, split: str | Non
         finished.model.gt_encoder = None
     finished.load_from, finished.resume = (str(weights) if weights else None), False
     finished.test_evaluator["table"] = str(folder / "test.csv")
-    if is_semantic(cfg):
+    if kind_of(cfg) == "semantic":
         finished.test_evaluator["picture"] = str(folder / "confusion.png")
     finished.visualizer = None
     finished.default_hooks = dict(checkpoint=None, logger=None)
-    hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", *PICTURES)]
-    if masks and not set(PICTURES) & set(map(type_name, hooks)):
-        hooks.append(dict(type=PICTURES[is_semantic(cfg)], count=0))
+    hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", *PICTURES.values())]
+    if masks and not set(PICTURES.values()) & set(map(type_name, hooks)):
+        hooks.append(dict(type=PICTURES[kind_of(cfg)], count=0))
     for hook in hooks:
-        if type_name(hook) in PICTURES:
+        if type_name(hook) in PICTURES.values():
             hook["masks"] = masks
     finished.custom_hooks = hooks
     with run_errors(folder):
@@ -160,14 +161,14 @@ def _majority(cfg: Config, origin: Path, split: str | None) -> dict:
     return summarise_semantic(majority_counts(truths(dataset), common, len(names), ignore, boundary), names)
 
 
-def is_semantic(cfg: Config) -> bool:
-    """Whether a config is about classes of pixels."""
-    return as_task(cfg.get("task")).kind == "semantic"
+def kind_of(cfg: Config) -> str:
+    """The kind of task that a config is about."""
+    return as_task(cfg.get("task")).kind
 
 
 def class_tables(cfg: Config, rows: dict[str, dict]) -> str:
     """Markdown: the figures of each class for every tested row, baselines left out; empty for cut-outs."""
-    if not is_semantic(cfg):
+    if kind_of(cfg) != "semantic":
         return ""
     tested = {k: v for k, v in rows.items() if k.partition(", ")[0] not in BASELINES.values()}
     names = as_task(cfg.task).classes

@@ -18,7 +18,7 @@ from dense.engine.explain import config_errors, run_errors
 from dense.engine.hooks.checkpoint import saved_checkpoints
 from dense.engine.runner import build_runner
 from dense.engine.settings import DATALOADERS, Settings, load_config, runner_config
-from dense.engine.test import class_tables, is_semantic, print_table, test
+from dense.engine.test import class_tables, kind_of, print_table, test
 from dense.errors import ConfigError, DatasetError
 from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
@@ -78,11 +78,14 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     print_table(rows)
     print(class_tables(cfg, rows), end="")
     name = work_dir.as_posix()
-    semantic = is_semantic(cfg)
-    columns = "image | truth | prediction | " + ("what is wrong" if semantic else "error | cut-out")
+    kind = kind_of(cfg)
+    columns = {"cutout": "image | truth | prediction | error | cut-out", "erase": "given | truth | result | changed",
+               "semantic": "image | truth | prediction | what is wrong"}[kind]
     lines = ["next:", f"  {_command('test')} {config} {name}/best.safetensors{_repeated(settings)}"]
-    if not semantic:
+    if kind == "cutout":
         lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
+    if kind == "erase":
+        lines.append(f"  {_command('erase')} PICTURES -o OUT --mask MASKS -w {name}/best.safetensors")
     lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "
                  "--data-root FOLDER")
     known = f"   (from this folder: {known})" if (known := name_of(best)) else ""

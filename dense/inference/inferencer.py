@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dense.backends import is_bundle, open_session, read_bundle
+from dense.backends import Bundle, is_bundle, open_session, read_bundle
 from dense.errors import ConfigError, DenseError, ImageError
 from dense.inference.network import Network
 from dense.inference.pipeline import Failure, Pipeline, Work, default_jobs, default_memory
@@ -30,7 +30,8 @@ class Inferencer:
     mode: of the task, None takes its usual one. Of cut-outs: 'global' (stretched to the task's size), 'whole' (at its
         own resolution) or 'tiled' (global, then tiles of it where it is unsure, for pictures larger than the task's
         size). Of semantic segmentation: 'global' (scaled to the task's size), 'whole' or 'sliding' (overlapping windows
-        of the task's size).
+        of the task's size). Of erasing: 'windows' (around what is masked), 'tiles' (the same, all of the task's size),
+        'whole'.
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
     encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
     task: entries of the task to replace, for example ``dict(min_max=True, cut=True)``: cut-outs exactly as the
@@ -81,7 +82,7 @@ class Inferencer:
             except ValueError as error:
                 raise ConfigError(f"{self.name}: {error}") from None
         self.input_alpha = input_alpha
-        self.mode, self.bundle = mode or self.task.modes[0], bundle
+        self.mode, self.bundle = mode or self._usual_mode(bundle), bundle
         try:
             self.task.check_mode(self.mode)
         except ValueError as error:
@@ -90,6 +91,10 @@ class Inferencer:
         self.network.check_size(self.task.plan(self.task.size, self.mode).size)
         self.jobs = jobs or default_jobs()
         self.memory, self.strict = max_memory or default_memory(), max_memory is not None
+
+    def _usual_mode(self, bundle: Bundle | None) -> str:
+        fixed = bundle and all(low == high for low, high in bundle.limits(bundle.inputs[0])[-2:])
+        return (fixed and self.task.fixed_mode) or self.task.modes[0]
 
     def _open_model(self, model: Any, weights: str | Path | None, device: str | None, backend: str | None,
                     threads: int | None) -> None:
@@ -132,19 +137,27 @@ class Inferencer:
         """One line for people: model, weights, backend, device, and why."""
         return f"{self.name} ({self.weights}), {self.session.describe()} ({self.session.reason})"
 
-    def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise") -> Result | Results:
+    def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise", mask: Any = None,
+                 invert: bool = False) -> Result | Results:
         """Result of one picture, or an iterator of results.
 
         inputs: see ``dense.inference.sources.find_source``; a folder, pattern, list, video or iterable counts as many,
             however many it holds. recursive: with a folder, those below it too.
         errors: for many. 'raise': the good ones are returned, then a DenseError lists the others; 'skip': they are
             in ``results.failures`` only.
+        mask, invert: for tasks that change what is masked; see ``dense.inference.masks.find_masks``.
 
         Raises ImageError for one picture that cannot be read.
         """
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', not {errors!r}")
         source = find_source(inputs, recursive)
+        if mask is not None:
+            from dense.inference.masks import find_masks, with_masks
+
+            if not self.task.takes_mask:
+                raise ConfigError(f"{self.name}: its task {self.task.kind} takes no mask; leave it out")
+            source = replace(source, items=with_masks(source.items, find_masks(mask, invert)))
         results = Results(self.run(source), source.total, errors == "raise" and not source.single)
         if not source.single:
             return results

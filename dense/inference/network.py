@@ -46,7 +46,8 @@ class Network:
             def span(low: int, high: int) -> str:
                 return str(low) if low == high else f"{low}..{high}"
             raise ConfigError(f"the bundle takes {span(low_h, high_h)} x {span(low_w, high_w)} (height x width), not "
-                              f"{size[0]} x {size[1]}; use mode 'global', or export with dynamic sizes")
+                              f"{size[0]} x {size[1]}; use a mode of one size (global, tiles), or export with dynamic "
+                              "sizes")
 
     def __call__(self, tensors: Iterable[np.ndarray]) -> list[Output]:
         """Outputs of each, in order, floats as float32. Raises DenseError if a single one does not fit into memory."""

@@ -44,6 +44,7 @@ class Work:
     item: Item
     cost: int = 0
     picture: Picture | None = None
+    image: np.ndarray | None = None  # what the task makes of the picture
     plan: Plan | None = None
     tensor: np.ndarray | None = None
     output: Output | None = None
@@ -56,7 +57,7 @@ class Work:
         """Give up this picture and let go of its arrays."""
         text = str(error) or type(error).__name__
         self.failure = Failure(self.item.name, text.removeprefix(f"{self.item.name}: "))
-        self.picture = self.tensor = self.output = self.answer = None
+        self.picture = self.image = self.tensor = self.output = self.answer = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,11 @@ class Pipeline:
         if work.failure is None:
             try:
                 work.picture = work.item.load()
-                work.plan = self.task.plan(work.picture.pixels.shape[:2], self.mode or self.task.modes[0])
+                work.image = self.task.inputs(work.picture)
+                work.plan = self.task.plan_for(work.image, self.mode or self.task.modes[0])
                 self.network.check_size(work.plan.size)
                 if work.plan.overview is not None:
-                    work.tensor = self.task.tensor(work.picture.pixels, work.plan)
+                    work.tensor = self.task.tensor(work.image, work.plan)
             except (DenseError, MemoryError) as error:
                 work.fail(error)
         work.seconds += time.perf_counter() - begin
@@ -180,8 +182,8 @@ class Pipeline:
         try:
             if work.output is not None:
                 check_finite(work.output)
-            work.answer = self.task.finish(work.picture.pixels, work.plan, work.output, run_all)
-            work.output = None
+            work.answer = self.task.finish(work.image, work.plan, work.output, run_all)
+            work.output = work.image = None
         except (DenseError, MemoryError) as error:
             work.fail(error)
         work.seconds += time.perf_counter() - begin

@@ -16,7 +16,7 @@ from dense.io import Metadata, Picture, encode_picture, write_bytes
 from dense.io.picture import format_of
 from dense.tasks import Task
 from dense.tasks.foreground import REACH, estimate_foreground, hide_transparent
-from dense.tasks.pictures import PANEL_BACKGROUND, fit, over_checkerboard, to_rgb
+from dense.tasks.pictures import PANEL_BACKGROUND, fit, outline, over_checkerboard, to_rgb
 
 
 @dataclass(frozen=True)
@@ -197,3 +197,71 @@ class CutoutResult(Result):
     def panels(self) -> list[np.ndarray]:
         """Picture, alpha, cut-out over grey squares."""
         return [self.image, to_rgb(self.alpha_uint8()), over_checkerboard(self.foreground(), self.alpha)]
+
+
+@register_result("erase")
+@dataclass(frozen=True, kw_only=True)
+class EraseResult(Result):
+    """A picture without what was masked.
+
+    image: the result; outside of the widened mask bit for bit the ``original``, uint8 RGB (H, W, 3). mask: uint8
+    (H, W), above 127 where to erase, as it was given. rgba: of transparent inputs their own colours and alpha, uint8
+    (H, W, 4), else None.
+    """
+
+    original: np.ndarray
+    mask: np.ndarray
+    rgba: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, task: Task, picture: Picture, answer: np.ndarray, source: str, seconds: float) -> Self:
+        """See ``Result.of``; the answer is the picture."""
+        return cls(answer, source, seconds, picture.metadata, original=picture.pixels, mask=picture.mask,
+                   rgba=picture.rgba)
+
+    def picture(self) -> np.ndarray:
+        """What is written: the result, uint8 RGB (H, W, 3); of transparent inputs RGBA (H, W, 4), with their alpha, and
+        their own colours where nothing was changed."""
+        if self.rgba is None:
+            return self.image
+        same = (self.image == self.original).all(2, keepdims=True)
+        return np.dstack([np.where(same, self.rgba[..., :3], self.image), self.rgba[..., 3]])
+
+    def to_dict(self) -> dict:
+        """See ``Result.to_dict``; masked: share of the picture, 0..1; boxes: x, y, width, height in pixels around each
+        part of the mask."""
+        _, _, stats, _ = cv2.connectedComponentsWithStats((self.mask > 127).view(np.uint8), connectivity=8)
+        return super().to_dict() | {"masked": round(np.count_nonzero(self.mask > 127) / self.mask.size, 6),
+                                    "boxes": stats[1:, :4].tolist()}
+
+    def small(self, height: int) -> Self:
+        """See ``Result.small``."""
+        if self.image.shape[0] <= height:
+            return self
+        size = max(1, round(height * self.image.shape[1] / self.image.shape[0])), height
+        arrays = {k: cv2.resize(getattr(self, k), size, interpolation=cv2.INTER_AREA)
+                  for k in ("image", "original", "mask")}
+        return replace(self, **arrays, rgba=None)
+
+    def save(self, path: str | Path, preview: bool = False) -> Path:
+        """Write the result, or a preview (the original with what is masked in red).
+
+        Suffixes: .png and .tiff keep every pixel, .jpg and .webp change all of them a little. Colour profile,
+        resolution and EXIF of the source are kept. Raises as ``CutoutResult.save`` does.
+        """
+        path = Path(path)
+        write_bytes(path, self.encode(path.suffix, preview, str(path)))
+        return path
+
+    def encode(self, suffix: str, preview: bool = False, name: str = "picture") -> bytes:
+        """What ``save`` writes into a file of this suffix; name: for messages."""
+        form = format_of(name if Path(name).suffix == suffix else f"{name}{suffix}")
+        return encode_picture(self.preview() if preview else self.picture(), form, self.metadata, name=name)
+
+    def preview(self) -> np.ndarray:
+        """uint8 RGB (H, W, 3): the original with what is masked in red."""
+        return outline(self.original, self.mask)
+
+    def panels(self) -> list[np.ndarray]:
+        """The original with what is masked in red, and the result."""
+        return [self.preview(), self.image]

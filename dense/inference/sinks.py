@@ -16,7 +16,7 @@ import numpy as np
 
 from dense.errors import ConfigError, DenseError
 from dense.inference.background import Background
-from dense.inference.results import CutoutResult, Result
+from dense.inference.results import CutoutResult, EraseResult, Result
 from dense.inference.sources import Item
 from dense.io.picture import format_of
 
@@ -191,6 +191,35 @@ class CutoutWriter:
             return result.alpha_uint8()
         result = result.with_colours(self.colours)
         return result.rgba() if self.background is None else result.over(self.background)
+
+
+@dataclass(frozen=True)
+class EraseWriter:
+    """Writes a picture without what was masked; or with ``preview`` the original with that in red."""
+
+    preview: bool = False
+    transparent: ClassVar[bool] = False
+
+    @property
+    def marker(self) -> str:
+        """See ``Writer``."""
+        return "-preview" if self.preview else "-erased"
+
+    def check(self, target: Path) -> None:
+        """See ``Writer``."""
+        format_of(target)
+
+    def write(self, result: EraseResult, path: Path) -> Path:
+        """See ``EraseResult.save``."""
+        return result.save(path, self.preview)
+
+    def encode(self, result: EraseResult, suffix: str) -> bytes:
+        """See ``EraseResult.encode``."""
+        return result.encode(suffix, self.preview)
+
+    def frame(self, result: EraseResult) -> np.ndarray:
+        """uint8 RGB (H, W, 3)."""
+        return result.preview() if self.preview else result.image
 
 
 def write_stdout(data: bytes) -> str:

@@ -3,7 +3,7 @@
 import io
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ _LONGEST = {"WEBP": 16383, "JPEG": 65500, "PNG": 1_000_000, "TIFF": 1_000_000}
 class Picture:
     """pixels: uint8 RGB (H, W, 3), upright, as a network sees them; name: for messages; metadata: what a copy should
     keep. rgba: uint8 (H, W, 4), not premultiplied, where the source is transparent anywhere, else None; then ``pixels``
-    are laid over white, or over black where what is visible is mostly light."""
+    are laid over white, or over black where what is visible is mostly light. mask: uint8 (H, W),
+    above 127 where to change something, for tasks that need it."""
 
     pixels: np.ndarray
     name: str
     metadata: Metadata = field(default_factory=Metadata)
     rgba: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
     @property
     def alpha(self) -> np.ndarray | None:
@@ -41,7 +43,7 @@ class Picture:
         """The same with all its colours visible, whatever its alpha says."""
         if self.rgba is None:
             return self
-        return Picture(np.ascontiguousarray(self.rgba[..., :3]), self.name, self.metadata)
+        return replace(self, pixels=np.ascontiguousarray(self.rgba[..., :3]), rgba=None)
 
 
 def read_picture(source: Source, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dense.io import Picture
 from dense.tasks.plan import Plan, Window
 
 Forward = Callable[[np.ndarray], Any]
@@ -25,7 +26,8 @@ TASKS: dict[str, type[Task]] = {}
 class Task(ABC):
     """How an input becomes tensors, and how raw output becomes an answer.
 
-    kind: the name that configs and bundles know it by; modes: what ``plan`` takes, the usual one first.
+    kind: the name that configs and bundles know it by; modes: what ``plan`` takes, the usual one first; fixed_mode: the
+    usual one for networks that take ``size`` only, if that is another. takes_mask: whether it needs ``Picture.mask``.
     size: (height, width) that the network is usually fed.
 
     A network in use takes a batch float32 (N, C, h, w) and gives one output (N, ...), or several by name. What is
@@ -34,6 +36,8 @@ class Task(ABC):
 
     kind: ClassVar[str]
     modes: ClassVar[tuple[str, ...]]
+    fixed_mode: ClassVar[str | None] = None
+    takes_mask: ClassVar[bool] = False
     size: tuple[int, int]
 
     def to_dict(self) -> dict:
@@ -45,9 +49,18 @@ class Task(ABC):
         if mode not in self.modes:
             raise ValueError(f"mode must be one of {', '.join(self.modes)}, not {mode!r}")
 
+    def inputs(self, picture: Picture) -> np.ndarray:
+        """The array that the methods below call ``image``: the pixels, uint8 RGB (H, W, 3), with more channels where a
+        task needs more than a picture. ImageError where the picture lacks it."""
+        return picture.pixels
+
     @abstractmethod
     def plan(self, shape: tuple[int, int], mode: str) -> Plan:
         """Which windows of a picture of ``shape`` (H, W) are fed, and at which size."""
+
+    def plan_for(self, image: np.ndarray, mode: str) -> Plan:
+        """The plan of one picture; tasks whose windows depend on more than its shape have their own."""
+        return self.plan(image.shape[:2], mode)
 
     @abstractmethod
     def tensor(self, image: np.ndarray, plan: Plan | None = None, window: Window | None = None) -> np.ndarray:
@@ -62,8 +75,8 @@ class Task(ABC):
         """
 
     def run(self, image: np.ndarray, forward: Forward, mode: str | None = None, batch: int = 1) -> np.ndarray:
-        """The answer for one picture uint8 RGB (H, W, 3) by a function of batches; see the class."""
-        plan = self.plan(image.shape[:2], mode or self.modes[0])
+        """The answer for one picture (see ``inputs``) by a function of batches; see the class."""
+        plan = self.plan_for(image, mode or self.modes[0])
 
         def run_all(tensors: Iterable[np.ndarray]) -> Sequence[Output]:
             return forward_in_batches(tensors, forward, batch)

@@ -31,6 +31,17 @@ def error_map(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (weight * colour + (1 - weight) * ground).astype(np.uint8)
 
 
+def outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8 RGB (H, W, 3): the picture with what is masked tinted red and outlined."""
+    region = (mask > 127).view(np.uint8)
+    inside = region > 0
+    out = picture.copy()
+    out[inside] = (out[inside].astype(np.uint16) + np.uint16((255, 40, 40))) // 2
+    width = max(1, round(max(picture.shape[:2]) / 600))
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.drawContours(out, contours, -1, (255, 0, 0), width)
+
+
 def checkerboard(shape: tuple[int, int], square: int = 16) -> np.ndarray:
     """uint8 RGB (H, W, 3) of grey squares, the usual ground for transparency."""
     y, x = np.indices(shape)

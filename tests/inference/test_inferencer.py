@@ -221,7 +221,7 @@ def test_a_bundle_of_fixed_shape_is_fed_its_batch_and_no_other_size(tmp_path, ca
     model = Inferencer(fixed, backend="onnxruntime", batch=4, threads=1)
     assert model.network.batch == 1 and "takes batches of at most 1" in caplog.text
     assert model(disc()).alpha.shape == (90, 120)
-    with pytest.raises(DenseError, match=r"takes 64 x 64 .*, not 96 x 128; use mode 'global'"):
+    with pytest.raises(DenseError, match=r"takes 64 x 64 .*, not 96 x 128; use a mode of one size"):
         Inferencer(fixed, backend="onnxruntime", mode="whole")(disc())
 
 

@@ -8,7 +8,9 @@ from dense.datasets.transforms.cutout import (
     RandomPhotometric,
     RandomRotate,
 )
+from dense.datasets.transforms.erase import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
 from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
 
-__all__ = ["CopyPaste", "LoadPair", "LoadSemantic", "PackCutout", "PackSemantic", "RandomCrop", "RandomFlip",
-           "RandomPhotometric", "RandomRotate", "RandomScaleCrop"]
+__all__ = ["CopyPaste", "CustomMask", "EraseCrop", "EraseFlip", "LoadErase", "LoadPair", "LoadSemantic", "PackCutout",
+           "PackErase", "PackSemantic", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate",
+           "RandomScaleCrop"]
