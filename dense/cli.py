@@ -15,6 +15,11 @@ from collections.abc import Sequence
 from dense import __version__, commands
 from dense.errors import DenseError
 
+# packages that verbs import on use, and what brings them
+EXTRAS = {"torch": "dense", "mmengine": "dense", "safetensors": "dense", "mmcv": "dense[seg]", "mmseg": "dense[seg]",
+          "mmdet": "dense[det]", "onnx": "dense[deploy]", "onnxruntime": "dense[deploy]", "openvino": "dense[deploy]",
+          "onnxscript": "dense[deploy]", "av": "dense[video]", "nibabel": "dense[medical]", "gradio": "dense[demo]"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; 0 on success, 1 on a problem of the user's files or settings, 2 on wrong usage, 130 on Ctrl-C."""
@@ -39,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("DENSE_TRACEBACK"):
             traceback.print_exception(error)
         _report(error)
+        return 1
+    except ImportError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        _report(DenseError(f"dense {args.verb} needs the package {package}, which cannot be imported ({error}). "
+                           f"Remedy: pip install '{EXTRAS[package]}'; dense doctor shows what is missing"))
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)

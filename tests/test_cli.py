@@ -116,3 +116,17 @@ def test_an_interruption_is_status_130(monkeypatch, capsys):
     assert main(["models"]) == 130
     assert capsys.readouterr().err.count("\n") == 1
     assert issubclass(DenseError, Exception)
+
+
+@pytest.mark.parametrize(("package", "words"), [("torch", "pip install 'dense'"), ("mmseg", "dense[seg]")])
+def test_a_missing_package_is_one_line(package, words, monkeypatch, capsys):
+    def run(args):
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    monkeypatch.setattr("dense.commands.models.run", run)
+    assert main(["models"]) == 1
+    error = capsys.readouterr().err
+    assert f"dense models needs the package {package}" in error and words in error and "Traceback" not in error
+    monkeypatch.setattr("dense.cli.EXTRAS", {})
+    with pytest.raises(ModuleNotFoundError):
+        main(["models"])

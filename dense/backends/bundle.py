@@ -124,13 +124,13 @@ def _read_description(folder: Path) -> dict:
     except FileNotFoundError:
         raise BundleError(f"{folder}: no bundle, it has no {DESCRIPTION}. Remedy: name the folder that dense export "
                           "wrote") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: damaged ({error}). Remedy: copy or export the bundle again") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BundleError(f"{path}: not the description of a bundle (format is not {FORMAT!r}). "
                           "Remedy: name the folder that dense export wrote")
     version = values.get("version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise BundleError(f"{path}: version {version!r} is none. Remedy: export the bundle again")
     if version > VERSION:
         raise BundleError(f"{path}: version {version} of the format, this dense reads up to {VERSION}. "
@@ -191,8 +191,8 @@ def check_files(bundle: Bundle) -> None:
         path = bundle.folder / name
         try:
             found = sha256(path)
-        except OSError as error:
-            raise BundleError(f"{path}: {error.strerror or error}; the bundle is incomplete. "
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            raise BundleError(f"{path}: {getattr(error, 'strerror', None) or error}; the bundle is incomplete. "
                               "Remedy: copy or export it again") from None
         if found != expected:
             raise BundleError(f"{path}: damaged or changed since the export (sha256 {found[:12]}..., expected "

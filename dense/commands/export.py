@@ -31,16 +31,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    import os
     from pathlib import Path
 
     from dense.deployment.export import ExportSettings, export, say_to_terminal
     from dense.deployment.source import Source
+    from dense.errors import ConfigError
 
+    if args.limit < 1:
+        raise ConfigError(f"--limit {args.limit}: must be at least 1; --no-verify leaves verification out")
+    if args.dynamic and "none" in args.dynamic and len(args.dynamic) > 1:
+        raise ConfigError("--dynamic none fixes all sizes; leave out the others")
+    if args.name and Path(args.name).name != args.name:
+        raise ConfigError(f"--name {args.name}: is a name, not a path. Remedy: -o FOLDER says where the bundle goes")
     source = Source(args.model, args.weights, args.untrained)
     dynamic = None if args.dynamic is None else tuple(d for d in args.dynamic if d != "none")
     settings = ExportSettings(args.size and tuple(args.size), tuple(args.batch), dynamic, args.opset)
     name = args.name or source.default_name
-    folder = Path(args.output or Path("bundles") / name)
+    folder = Path(os.path.realpath(args.output)) if args.output else Path("bundles") / name
     bundle = export(source, folder, settings, name, args.force, say_to_terminal)
     print(f"bundle {bundle.folder}: {bundle.name}, {bundle.precision}, opset {bundle.opset}")
     if not args.verify:

@@ -36,6 +36,10 @@ def verify_and_print(bundle, backends=("all",), data=None, limit=12, weights=Non
     from dense.deployment.verify import verify
     from dense.errors import ConfigError
 
+    if data is not None and not use_data:
+        raise ConfigError("--golden-only leaves the pictures out, --data names some; leave one out")
+    if "all" in backends and len(backends) > 1:
+        raise ConfigError("--backend all is every one; leave out the others")
     if limit < 1:
         raise ConfigError(f"--limit {limit}: must be at least 1; --golden-only leaves the pictures out")
     report = verify(bundle, backends, data, limit, weights, use_data,

@@ -28,8 +28,11 @@ class Source:
 
     def __post_init__(self):
         if self.weights is None and "@" not in self.model and not self.untrained:
+            from dense.models.names import find_name
             from dense.weights.store import list_found
 
+            if _name_or_config(self.model) == self.model and not self.model.endswith(".py"):
+                find_name(self.model)  # an unknown name is the first thing to say
             raise ConfigError(f"{self.model!r} has no weights, the bundle's output would mean nothing. Remedy: "
                               f"-w FILE, a name with weights ({', '.join(list_found())}), or --untrained")
 

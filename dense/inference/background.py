@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import ImageColor
 
 from dense.errors import ConfigError
-from dense.io import picture_from_array, read_image
+from dense.io import picture_from_array, picture_from_pillow, read_image
 from dense.io.images import over_white
 
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "green": (0, 177, 64)}
@@ -21,14 +23,17 @@ Background = str | Path | Sequence[int] | np.ndarray
 def background_of(value: Background | None) -> Background | None:
     """A background that is ready to be used many times: a colour (R, G, B), a picture, 'blur', or None.
 
-    value: None or 'none', a name of ``COLOURS``, '#rrggbb' or '#rgb', three numbers 0..255, 'blur', a picture's
-    path, or an array uint8 RGB (H, W, 3). Raises ConfigError for anything else, ImageError for an unreadable file.
+    value: None or 'none', a colour's name (CSS's; 'green' is that of screens), '#rrggbb' or '#rgb', three numbers
+    0..255, 'blur', a picture's path, Pillow's picture, or an array uint8 RGB (H, W, 3). Raises ConfigError for anything
+    else, ImageError for an unreadable file.
     """
     if value is None or (isinstance(value, str) and value.lower() in ("none", "blur")):
         return value.lower() if value and value.lower() == "blur" else None
     if isinstance(value, np.ndarray) and value.ndim >= 2:
         return over_white(value) if value.ndim == 3 and value.shape[2] == 4 and value.dtype == np.uint8 else \
             picture_from_array(value, "background").pixels
+    if hasattr(value, "getexif"):
+        return picture_from_pillow(value, "background").pixels
     if isinstance(value, str | Path):
         text = str(value)
         if text.lower() in COLOURS:
@@ -36,12 +41,14 @@ def background_of(value: Background | None) -> Background | None:
         if re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text):
             digits = text[1:] if len(text) == 7 else "".join(2 * c for c in text[1:])
             return tuple(bytes.fromhex(digits))
-        if text.startswith("#") or not Path(text).exists():
+        if (named := ImageColor.colormap.get(text.lower())) and not Path(text).exists():
+            return ImageColor.getrgb(named)[:3]
+        if text.startswith("#") or not text or not Path(text).exists():
             raise ConfigError(f"background {text!r} is neither a colour nor a file. Remedy: none, blur, #rrggbb, "
-                              f"{', '.join(COLOURS)}, or the path of a picture")
+                              f"{', '.join(COLOURS)} or another colour's name, or the path of a picture")
         return read_image(text)
-    colour = tuple(value)
-    if len(colour) != 3 or any(int(v) != v or not 0 <= v <= 255 for v in colour):
+    colour = tuple(value) if isinstance(value, Iterable) else ()
+    if len(colour) != 3 or not all(isinstance(v, Real) and int(v) == v and 0 <= v <= 255 for v in colour):
         raise ConfigError(f"background {value!r} is no colour. Remedy: three whole numbers 0..255 (R, G, B)")
     return tuple(int(v) for v in colour)
 

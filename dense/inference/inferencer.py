@@ -115,10 +115,16 @@ class Inferencer:
         if isinstance(model, torch.nn.Module):
             self.name, self.weights = type(model).__name__, "weights of the given model"
         else:
+            if not isinstance(model, str | Mapping) and not hasattr(model, "filename"):  # mmengine's Config has one
+                raise ConfigError(f"{type(model).__name__} is neither a model's name, a config, a built model nor a "
+                                  "bundle's folder. Remedy: a name of `dense models`")
             text = model if isinstance(model, str) else "config"
             if weights is None and "@" not in text:
+                from dense.models.names import find_name
                 from dense.weights.store import list_found
 
+                if isinstance(model, str) and not model.endswith(".py"):
+                    find_name(model)  # an unknown name is the first thing to say
                 raise ConfigError(f"{text!r} has no weights, its output would mean nothing. Remedy: weights=FILE, or "
                                   f"a name with weights: {', '.join(list_found())}")
             self.name = text

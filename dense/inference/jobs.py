@@ -1,6 +1,7 @@
 """A job: what was asked for at the command line, checked before anything is done, as items and a writer."""
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import sys
@@ -56,8 +57,11 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
     Raises DenseError before anything is done: inputs that are not there, an output that cannot be written or would
     replace inputs, results that are there already without a word on what to do with them.
     """
+    if not all(inputs):
+        raise ConfigError("an input is empty (a variable that is not set?); give a path, or . for the current folder")
     if watched:
         return _watched(inputs, output, suffix or ".png", writer, recursive, idle, reserved)
+    inputs = list(itertools.chain.from_iterable(map(_videos_of_pattern, inputs)))
     if isinstance(writer, FrameWriter) and means_videos(inputs, output, suffix):
         plan = plan_videos(inputs, writer, output, suffix, skip_existing, overwrite)
         return Job(plan.items, plan.write, plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
@@ -73,10 +77,25 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
     if folder is None and any(is_video(i) or Path(i).is_dir() or i == "-" for i in inputs):
         raise ConfigError("several inputs with a folder, a video or standard input need -o FOLDER")
     if folder is not None:
+        if any(Path(i).is_dir() and Path(i).resolve() == folder.resolve() for i in inputs):
+            raise ConfigError(f"-o {folder}: is a folder of inputs, its results would be taken for inputs next time; "
+                              "choose another folder (one below it will do)")
         check_folder(folder)
     names = Names(folder, suffix or ".png", writer.marker, reserved)
-    return _listed_job(sources, names, writer, skip_existing, overwrite,
-                       str(folder) if folder else "the folders of the inputs")
+    job = _listed_job(sources, names, writer, skip_existing, overwrite,
+                      str(folder) if folder else "the folders of the inputs")
+    for place in dict.fromkeys(i for i in inputs if Path(i).is_dir()):
+        if videos := sum(is_video(p) for p in Path(place).iterdir()):
+            job.notes.append(f"{place}: {videos} videos are left out; give them as inputs of their own")
+    return job
+
+
+def _videos_of_pattern(text: str) -> list[str]:
+    """The videos that a pattern matches, where it matches nothing but videos; else the text as it is."""
+    if not is_video(text) or Path(text).exists() or not glob.has_magic(text):
+        return [text]
+    found = sorted(p for p in glob.iglob(text, recursive=True) if Path(p).is_file())
+    return found if found and all(map(is_video, found)) else [text]
 
 
 def _listed_job(sources: list[Source], names: Names, writer: Writer, skip_existing: bool, overwrite: bool,
@@ -143,7 +162,7 @@ def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Writ
     if suffix and format_of(target) != FORMATS[suffix]:
         raise ConfigError(f"-o {output} and --format {suffix[1:]} contradict each other; leave one out")
     writer.check(target)
-    if item.path and target.exists() and target.resolve() == item.path.resolve():
+    if item.path and target.exists() and item.path.exists() and os.path.samefile(target, item.path):
         raise DenseError(f"{output}: the result would replace the input; choose another name")
     if skip_existing and is_done(writer, target):
         return Job([], lambda result, _: None, 0, output, 1, [])

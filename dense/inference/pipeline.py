@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -54,8 +55,12 @@ class Work:
     failure: Failure | None = None
 
     def fail(self, error: Exception) -> None:
-        """Give up this picture and let go of its arrays."""
+        """Give up this picture and let go of its arrays. An unexpected error fails it too, not the others."""
         text = str(error) or type(error).__name__
+        if not isinstance(error, DenseError | MemoryError):
+            text = f"{type(error).__name__}: {text} (unexpected, please report it; DENSE_TRACEBACK=1 shows more)"
+            if os.environ.get("DENSE_TRACEBACK"):
+                traceback.print_exception(error)
         self.failure = Failure(self.item.name, text.removeprefix(f"{self.item.name}: "))
         self.picture = self.image = self.tensor = self.output = self.answer = None
 
@@ -127,7 +132,7 @@ class Pipeline:
                 self.network.check_size(work.plan.size)
                 if work.plan.overview is not None:
                     work.tensor = self.task.tensor(work.image, work.plan)
-            except (DenseError, MemoryError) as error:
+            except Exception as error:
                 work.fail(error)
         work.seconds += time.perf_counter() - begin
         return work
@@ -184,7 +189,7 @@ class Pipeline:
                 check_finite(work.output)
             work.answer = self.task.finish(work.image, work.plan, work.output, run_all)
             work.output = work.image = None
-        except (DenseError, MemoryError) as error:
+        except Exception as error:
             work.fail(error)
         work.seconds += time.perf_counter() - begin
 
@@ -198,7 +203,7 @@ class Pipeline:
             result = make_result(self.task, work.picture, work.answer, work.item.name, work.seconds)
             work.picture = work.answer = None
             work.outcome = self.then(result, work.item) if self.then else result
-        except (DenseError, MemoryError) as error:
+        except Exception as error:
             if isinstance(error, DenseError) and ends_the_run(error):
                 raise
             work.fail(error)

@@ -89,8 +89,9 @@ def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, over
                 continue
         left.append(item)
     if there and not (skip_existing or overwrite):
-        raise DenseError(f"{len(there)} of {len(items)} results are there already, {there[0]} first. Remedy: "
-                         "--skip-existing goes on where it ended, --overwrite makes them anew")
+        raise DenseError(f"{len(there)} of {len(items)} results are there already, {there[0]} first (if they are "
+                         "others' files, choose another folder). Remedy: --skip-existing goes on where it ended, "
+                         "--overwrite replaces them")
     return left
 
 

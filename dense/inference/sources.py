@@ -85,13 +85,20 @@ def find_source(value: Any, recursive: bool = False, beside: bool = False,
         return Source([_pillow_item(value, getattr(value, "filename", "") or "picture")], single=True)
     if isinstance(value, str | os.PathLike):
         return _from_path(os.fspath(value), recursive, beside, exclude)
-    if not isinstance(value, Iterable):
+    if hasattr(value, "read"):
+        data = value.read()
+        if not isinstance(data, bytes):
+            raise ImageError(f"{getattr(value, 'name', 'the open file')}: was opened as text; open it with 'rb'")
+        return Source([_bytes_item(lambda: data, str(getattr(value, "name", "the open file")), "picture")], single=True)
+    if not isinstance(value, Iterable) or hasattr(value, "__array__"):
         raise ImageError(f"{type(value).__name__}: is no picture; give a path, an array, a Pillow picture, or a list "
-                         "of these")
+                         "of these (of a tensor its .numpy(), uint8 (H, W, 3))")
     return Source(_each(value), total=len(value) if isinstance(value, Sequence) else None)
 
 
 def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -> Source:
+    if not text:
+        raise ImageError("'': is no path; give one, or '.' for the current folder")
     path = Path(text)
     if text == "-":
         return Source([_bytes_item(functools.cache(lambda: sys.stdin.buffer.read()), "standard input", "picture")],
@@ -111,7 +118,10 @@ def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -
         found = sorted((Path(p) for p in glob.iglob(text, recursive=True)), key=lambda p: p.as_posix())
         paths = [p for p in found if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and not _inside(p, exclude)]
         if not paths:
-            raise DatasetError(f"{text}: matches no picture; check the pattern (** goes into folders)")
+            videos = sum(p.is_file() and is_video(p) for p in found)
+            hint = f"{videos} videos match, give them one by one" if videos else \
+                "check the pattern (** goes into folders)"
+            raise DatasetError(f"{text}: matches no picture; {hint}")
         return _listed(paths, _fixed_part(text))
     if not path.exists():
         raise ImageError(f"{text}: does not exist; check the path")

@@ -18,7 +18,7 @@ from dense.errors import DenseError, ImageError
 
 PathLike = str | os.PathLike[str]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NEARLY_NONE = 1 << 20
 
 
@@ -106,7 +106,7 @@ def write_bytes(path: PathLike, data: bytes | bytearray | memoryview) -> None:
 
 def write_text(path: PathLike, text: str) -> None:
     """Write `text` to `path` in UTF-8, line ends as given, as `atomic_path` does. Raises `DenseError`."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # names of files may not be text
 
 
 def write_json(path: PathLike, value: Any) -> None:
@@ -237,6 +237,8 @@ def _reason(error: OSError, final: Path) -> str:
         return "the name is too long; choose a shorter one"
     if error.errno == errno.EROFS:
         return f"{final.parent} is on a read-only disk; write to another folder"
+    if error.errno == errno.EFBIG:
+        return "is larger than this disk or a limit of this shell (ulimit -f) allows; write to another disk"
     if isinstance(error, PermissionError):
         remedy = f"change the permissions of {final.parent}, or close the program that has the file open"
         return f"may not be written (permission denied); {remedy}"

@@ -164,8 +164,9 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not entry.is_dir():
-                        found.append(Path(entry.path))
+                    if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES \
+                            and (entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
+                        found.append(Path(entry.path))  # a broken link is told, a pipe would hang
                     elif recursive and entry.is_dir():
                         pending.append(Path(entry.path))
         except FileNotFoundError as error:

@@ -59,6 +59,10 @@ class CutoutTask(Task):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError(f"mean and std need three values (R, G, B), not {self.mean} and {self.std}")
+        if type(self.min_max) is not bool or type(self.cut) is not bool:
+            raise ValueError(f"min_max and cut are true or false, not {self.min_max!r} and {self.cut!r}")
+        if not all(np.isfinite(v) for v in (*self.mean, *self.std)):
+            raise ValueError(f"mean and std must be numbers, not {self.mean} and {self.std}")
         if any(s <= 0 for s in self.std):
             raise ValueError(f"std must be positive, not {self.std}")
         if not 0 <= self.overlap < 0.9:

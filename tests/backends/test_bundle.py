@@ -62,6 +62,11 @@ BAD = {
     "other JSON": (lambda f: (f / "bundle.json").write_text("[1]"), r"not the description of a bundle"),
     "other format": (edit(lambda v: v.update(format="x")), r"not the description of a bundle"),
     "newer version": (edit(lambda v: v.update(version=2)), r"version 2 of the format.*--upgrade"),
+    "a version that is none": (edit(lambda v: v.update(version=True)), r"version True is none"),
+    "nested without end": (lambda f: (f / "bundle.json").write_text("[" * 100_000), r"bundle\.json: damaged"),
+    "a name that no file has": (edit(lambda v: v["files"].update({"a\0b": "0"})), r"the bundle is incomplete"),
+    "a switch that is text": (edit(lambda v: v["task"].update(min_max="no")), r"min_max and cut are true or false"),
+    "constants that are none": (edit(lambda v: v["task"].update(std=[float("nan")] * 3)), r"std"),
     "no version": (edit(lambda v: v.update(version=None)), r"version None is none"),
     "file changed": (flip_byte, r"model\.onnx: damaged or changed since the export"),
     "description changed": (lambda f: (f / "bundle.json").write_text(

@@ -128,6 +128,8 @@ def test_values_that_are_no_numbers_are_no_agreement():
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--backend", "tensorflow"], "no backend for bundles is called 'tensorflow'"),
     (["--data", "nowhere"], "nowhere: the folder cannot be read"),
+    (["--data", "x", "--golden-only"], "--golden-only leaves the pictures out"),
+    (["--backend", "all", "onnxruntime"], "--backend all is every one"),
     (["--limit", "0"], "--limit 0: must be at least 1"),
     (["-w", "nowhere.pth"], "does not say which model"),
 ])

@@ -1,4 +1,5 @@
 """One network, whatever holds the pictures: one in, one out; many in, a stream in their order."""
+import io
 import logging
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
@@ -141,11 +143,20 @@ def test_generators_are_not_run_ahead_without_bound(model):
     (np.zeros((4, 5, 3)), "an array of float64"), (np.zeros((4, 5, 2), np.uint8), "is no picture"),
     (np.zeros((0, 5, 3), np.uint8), "is no picture"), (np.zeros(5, np.uint8), "is no picture"), (b"", "is empty"),
     ("nowhere.png", "nowhere.png: does not exist"), (7, "int: is no picture"), ("nowhere/*.png", "matches no picture"),
-    ("@nowhere.txt", "the list does not exist"), (Image.new("F", (3, 3)), "no known range")])
+    ("@nowhere.txt", "the list does not exist"), (Image.new("F", (3, 3)), "no known range"), ("", "is no path"),
+    (io.StringIO("x"), "was opened as text"), (torch.zeros(3, 4, 4), "of a tensor its .numpy()")])
 def test_what_is_no_picture_is_refused(model, value, words):
     with pytest.raises(DenseError, match="; ") as error:
         model(value)
     assert words in str(error.value)
+
+
+def test_an_open_file_is_one_picture(model, tmp_path):
+    (path,) = write_pictures(tmp_path, 1)
+    with open(path, "rb") as file:
+        result = model(file)
+    np.testing.assert_array_equal(result.alpha, model(path).alpha)
+    assert result.source == str(path)
 
 
 def test_things_in_a_list_that_are_no_picture_are_told(model):
@@ -228,6 +239,8 @@ def test_a_bundle_of_fixed_shape_is_fed_its_batch_and_no_other_size(tmp_path, ca
 @pytest.mark.parametrize(("arguments", "error", "words"), [
     (dict(name_or_bundle="isnet"), ConfigError, "has no weights, its output would mean nothing"),
     (dict(name_or_bundle="isnte", weights="x.pth"), DenseError, "x.pth: no such weights file"),
+    (dict(name_or_bundle="isnte"), ConfigError, "no model is called 'isnte'"),
+    (dict(name_or_bundle=5), ConfigError, "int is neither a model's name"),
     (dict(name_or_bundle="isnet@nothing"), WeightsError, "shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
     (dict(name_or_bundle="isnet@cutouts", backend="openvino"), ConfigError, "dense export"),
     (dict(name_or_bundle="isnet@cutouts", device="cuda:7"), ConfigError, "device 'cuda:7' cannot be used"),
@@ -241,8 +254,6 @@ def test_a_bundle_of_fixed_shape_is_fed_its_batch_and_no_other_size(tmp_path, ca
     (dict(name_or_bundle="{bundle}", device="cuda", backend="onnxruntime"), ConfigError, "has no CUDA"),
     (dict(name_or_bundle="{bundle}", backend="tvm"), ConfigError, "known: auto")])
 def test_wrong_settings(bundle, arguments, error, words):
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("asks for a GPU that is not there")
     arguments = {k: str(bundle) if v == "{bundle}" else v for k, v in arguments.items()}

@@ -114,9 +114,42 @@ def test_results_that_are_there_are_not_replaced_without_a_word(model, tmp_path)
 
 
 def test_inputs_are_never_replaced(tmp_path):
-    write_pictures(tmp_path, 2)
-    with pytest.raises(DenseError, match="would replace an input"):
+    paths = write_pictures(tmp_path, 2)
+    with pytest.raises(ConfigError, match="is a folder of inputs, its results would be taken for inputs next time"):
         plan_job([str(tmp_path)], output=str(tmp_path), overwrite=True)
+    with pytest.raises(DenseError, match="would replace an input"):
+        plan_job([str(p) for p in paths], output=str(tmp_path), overwrite=True)
+    os.link(paths[0], tmp_path / "linked.png")
+    with pytest.raises(DenseError, match="would replace the input"):
+        plan_job([str(paths[0])], output=str(tmp_path / "linked.png"), overwrite=True)
+
+
+@pytest.mark.parametrize("inputs", [[""], ["a.png", ""]])
+def test_an_empty_input_is_not_the_current_folder(tmp_path, monkeypatch, inputs):
+    write_pictures(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="an input is empty"):
+        plan_job(inputs, output="out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_videos_in_a_folder_are_told_and_patterns_of_videos_are_expanded(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "in" / name).touch()
+    job = plan_job([str(tmp_path / "in")], output=str(tmp_path / "out"))
+    assert job.total == 1 and any("2 videos are left out" in note for note in job.notes)
+    assert jobs._videos_of_pattern(f"{tmp_path}/in/*.mp4") == [f"{tmp_path}/in/a.mp4", f"{tmp_path}/in/b.mp4"]
+    assert jobs._videos_of_pattern(f"{tmp_path}/in/*") == [f"{tmp_path}/in/*"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_with_a_pictures_name_is_left_out(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    os.mkfifo(tmp_path / "in/pipe.jpg")
+    (tmp_path / "in/gone.jpg").symlink_to("nowhere.jpg")
+    names = [i.path.name for i in plan_job([str(tmp_path / "in")], output=str(tmp_path / "out")).items]
+    assert names == ["0.png", "gone.jpg"]  # the broken link will be told
 
 
 def test_damaged_files_among_others(model, tmp_path):

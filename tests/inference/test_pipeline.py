@@ -136,12 +136,19 @@ def test_a_picture_that_cannot_be_written_is_told_and_a_full_disk_ends_the_run()
         list(Pipeline(TASK, Network(Session(), 1), then=full).run(items(5)))
 
 
-def test_errors_of_ours_are_not_swallowed():
-    def broken(result, item):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("traced", [True, False])
+def test_an_unexpected_error_fails_its_picture_and_is_not_hidden(monkeypatch, capsys, traced):
+    monkeypatch.setenv("DENSE_TRACEBACK", "1" if traced else "")
 
-    with pytest.raises(ZeroDivisionError):
-        list(Pipeline(TASK, Network(Session(), 1), then=broken).run(items(3)))
+    def broken(result, item):
+        if item.name == "1":
+            raise ZeroDivisionError("division by zero")
+        return item.name
+
+    works = list(Pipeline(TASK, Network(Session(), 1), then=broken).run(items(3)))
+    assert [w.outcome for w in works] == ["0", None, "2"]
+    assert works[1].failure.reason.startswith("ZeroDivisionError: division by zero (unexpected, please report it")
+    assert ("in broken" in capsys.readouterr().err) == traced
 
 
 def test_closing_lets_running_writes_finish_and_begins_no_other():

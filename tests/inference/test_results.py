@@ -48,7 +48,8 @@ def test_values(result):
 
 @pytest.mark.parametrize(("background", "colour"), [
     ("white", (255, 255, 255)), ("#102030", (16, 32, 48)), ("#fff", (255, 255, 255)), ((1, 2, 3), (1, 2, 3)),
-    ([9, 8, 7], (9, 8, 7))])
+    ([9, 8, 7], (9, 8, 7)), ("Navy", (0, 0, 128)), ("green", (0, 177, 64)),
+    (Image.new("RGB", (3, 3), (7, 6, 5)), (7, 6, 5))])
 def test_over_a_colour(result, background, colour):
     a = result.alpha[..., None].astype(np.float64)
     expected = result.image * a + np.array(colour) * (1 - a)
@@ -79,7 +80,7 @@ def test_blur_keeps_the_subject_and_takes_nothing_of_it_into_the_surroundings():
 
 
 def test_a_wrong_background(result):
-    for wrong in ("#12", "#gggggg", "nowhere.png", (1, 2), (1, 2, 300), "none"):
+    for wrong in ("#12", "#gggggg", "nowhere.png", (1, 2), (1, 2, 300), "none", "", 5, ("a", "b", "c")):
         with pytest.raises(ConfigError, match="Remedy"):
             result.over(wrong)
 
