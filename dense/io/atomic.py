@@ -18,7 +18,7 @@ from dense.errors import DenseError, ImageError
 
 PathLike = str | os.PathLike[str]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEARLY_NONE = 1 << 20
 
 
@@ -223,8 +223,8 @@ def _explain(error: Exception, final: Path, size: int | None, written: int, ours
         available = "an unknown amount" if free is None else _mib(free + written)
         previous = "the previous file is untouched" if final.exists() else "no file was left behind"
         return (
-            f"{final}: the disk is full (or a quota is used up): {needed} needed, {available} free in "
-            f"{final.parent}; {previous}. Free some space or write to another disk"
+            f"{final}: the disk is full (or a quota or a limit of file sizes is reached): {needed} needed, {available} "
+            f"free in {final.parent}; {previous}. Free some space or write to another disk"
         )
     # What a caller's own code could not do with other files is not ours to explain.
     name = getattr(error, "filename", None)
@@ -237,8 +237,6 @@ def _reason(error: OSError, final: Path) -> str:
         return "the name is too long; choose a shorter one"
     if error.errno == errno.EROFS:
         return f"{final.parent} is on a read-only disk; write to another folder"
-    if error.errno == errno.EFBIG:
-        return "is larger than this disk or a limit of this shell (ulimit -f) allows; write to another disk"
     if isinstance(error, PermissionError):
         remedy = f"change the permissions of {final.parent}, or close the program that has the file open"
         return f"may not be written (permission denied); {remedy}"

@@ -66,7 +66,7 @@ BAD = {
     "nested without end": (lambda f: (f / "bundle.json").write_text("[" * 100_000), r"bundle\.json: damaged"),
     "a name that no file has": (edit(lambda v: v["files"].update({"a\0b": "0"})), r"the bundle is incomplete"),
     "a switch that is text": (edit(lambda v: v["task"].update(min_max="no")), r"min_max and cut are true or false"),
-    "constants that are none": (edit(lambda v: v["task"].update(std=[float("nan")] * 3)), r"std"),
+    "constants that are none": (edit(lambda v: v["task"].update(std=[float("nan")] * 3)), r"not understood"),
     "no version": (edit(lambda v: v.update(version=None)), r"version None is none"),
     "file changed": (flip_byte, r"model\.onnx: damaged or changed since the export"),
     "description changed": (lambda f: (f / "bundle.json").write_text(

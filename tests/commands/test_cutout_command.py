@@ -97,7 +97,7 @@ def test_all_pictures_damaged(cutout, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["nowhere.jpg"], "nowhere.jpg: does not exist"), (["{in}", "-o", "{in}"], "would replace an input"),
+    (["nowhere.jpg"], "nowhere.jpg: does not exist"), (["{in}", "-o", "{in}"], "is a folder of inputs"),
     (["{in}", "--tiles", "--mode", "whole"], "--tiles is --mode tiled"),
     (["{in}", "--background", "#xyz"], "neither a colour nor a file"), (["{in}", "--device", "cuda"], "has no CUDA"),
     (["{in}", "--model", "isnet"], "--bundle holds model and weights"), (["{in}", "--max-memory", "1K"], "--max-mem"),

@@ -9,7 +9,7 @@ pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
 pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
 from toy_eraser import eraser_bundle
 
-from dense.deployment.checks import CHECKS
+from dense.deployment.checks import check_of
 from dense.deployment.verify import verify
 from dense.evaluation.erase import psnr
 from dense.tasks import EraseTask
@@ -28,7 +28,7 @@ def test_pictures_are_compared_and_broken_ones_listed(tmp_path):
 
 
 def test_all_texts_are_masked_and_one_level_does_not_count():
-    check = CHECKS["erase"]
+    check = check_of(EraseTask())
     files, place = check.find(DATA)
     assert place.endswith("val")
     image, clean = check.read(files[0])

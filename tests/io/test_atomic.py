@@ -167,12 +167,3 @@ def test_images_that_cannot_be_written(tmp_path, name, array, word):
 def test_names_that_are_no_text_can_be_written(tmp_path):
     write_json(tmp_path / "a.json", {"name": "\udcff.jpg"})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "\udcff.jpg"}
-
-
-def test_a_limit_of_file_sizes_is_no_full_disk(tmp_path):
-    def fail():
-        with atomic_path(tmp_path / "a.bin") as temporary:
-            raise OSError(errno.EFBIG, "File too large", str(temporary))
-
-    with pytest.raises(DenseError, match="is larger than this disk or a limit of this shell"):
-        fail()

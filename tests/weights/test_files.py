@@ -262,7 +262,7 @@ def test_bytes_that_the_system_refuses_are_met_the_same_way(tmp_path):
     done = subprocess.run([sys.executable, "-B", "-c", script], cwd=tmp_path, capture_output=True, text=True,
                           check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
     for name, line in zip(WRITERS, done.stdout.splitlines(), strict=True):
-        assert f"{name}: the disk is full (or a quota is used up)" in line
+        assert f"{name}: the disk is full (or a quota or a limit of file sizes is reached)" in line
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
