@@ -3,23 +3,23 @@
     sh tests/oracles/nnunet_env.sh
     .peers/nnunet/bin/python tests/oracles/make_nnunet_reference.py
 
-nnU-Net 2.8.1 (nnunetv2) and 1.7.1 (nnunet, with batchgenerators 0.23), PyTorch 2.13.0 on a CPU. Nothing of them is changed,
-but where this says so. Generation 1 runs in a process of its own.
+nnU-Net 2.8.1 (nnunetv2) and 1.7.1 (nnunet, with batchgenerators 0.23), PyTorch 2.13.0 on a CPU. Nothing of them is
+changed, but where this says so. Generation 1 runs in a process of its own.
 
-nnunet_starts.json: a list of [length, patch, step, starts] by compute_steps_for_sliding_window of generation 2; those of
-    generation 1 were equal.
+nnunet_starts.json: a list of [length, patch, step, starts] by compute_steps_for_sliding_window of generation 2; those
+    of generation 1 were equal.
 nnunet_functions.npz:
     gaussian/D-H-W: float32 (D, H, W), _get_gaussian of generation 1
     half_gaussian/D-H-W: float16, compute_gaussian of generation 2 (up to 10, float16)
     pad/N: rows (length, patch, before, after) by pad_nd_image
     crop/NAME/values uint8 (C, Z, Y, X), crop/NAME/box (3, 2): crop_to_nonzero
-    resample/NAME/values (Z, Y, X), /spacings (2, 3), /data (order 3, order_z 0), /probabilities (order 1, order_z 0, from the
-        second spacing to the first): resample_data_or_seg_to_shape, float32
+    resample/NAME/values (Z, Y, X), /spacings (2, 3), /data (order 3, order_z 0), /probabilities (of data, order 1,
+        order_z 0, from the second spacing to the first): resample_data_or_seg_to_shape, float32
     normalise/NAME/values int16, /settings, /generation2 float32: the normalisation classes of generation 2
 nnunet_labels.npz, for each of CASES:
     NAME/values int16 (C, Z, Y, X), NAME/weight1, bias1, weight2, bias2 of two convolutions with LeakyReLU between
     NAME/half: labels of the predictor and export of generation 2 as they are: sums in float16
-    NAME/full: the same with float16 replaced by float32 in the predictor (its name torch.half, and the Gaussian's dtype)
+    NAME/full: the same with float16 replaced by float32 (torch.half in the predictor, and the Gaussian's dtype)
     NAME/one: labels of generation 1, without mixed precision, for the cases with generation=1
     NAME/settings: json of the case
 """
@@ -39,9 +39,9 @@ import torch
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 INTENSITIES = {"percentile_00_5": -40.0, "percentile_99_5": 130.0, "mean": 32.5, "std": 41.0}
-SIZES = [(12, 20, 17), (9, 20, 15), (8, 28, 24)]
+SIZES = [(12, 16, 13), (8, 20, 11)]
 STARTS = [(length, patch, step) for patch in (8, 20, 33, 64, 96, 128) for step in (0.5, 0.3, 0.75, 1.0)
-          for length in (patch, patch + 1, int(patch * 1.5), patch + patch // 2 + 1, 2 * patch, 110, 173, 260, 511, 1024)
+          for length in (patch, patch + 1, int(patch * 1.5), patch + patch // 2 + 1, 2 * patch, 110, 173, 260, 511, 999)
           if length >= patch]
 
 CASES = {
@@ -50,11 +50,33 @@ CASES = {
     "anisotropic": dict(shape=(1, 30, 28, 11), spacing=(0.9, 0.8, 4.0), target=(5.0, 1.0, 1.0), patch=(8, 16, 24),
                         norm=["CTNormalization"], masked=[False], transpose=[2, 0, 1]),
     "channels": dict(shape=(2, 22, 14, 31), spacing=(1.0, 1.0, 1.0), target=(0.9, 1.1, 1.0), patch=(16, 24, 16),
-                     norm=["ZScoreNormalization", "RescaleTo01Normalization"], masked=[True, False], border=4, mirror=[1, 2]),
+                     norm=["ZScoreNormalization", "RescaleTo01Normalization"], masked=[True, False], border=4,
+                     mirror=[1, 2]),
     "as_it_is": dict(shape=(1, 24, 25, 33), spacing=(1.5, 1.5, 1.5), target=(1.5, 1.5, 1.5), patch=(16, 16, 16),
-                     norm=["NoNormalization"], masked=[False]),
+                     norm=["NoNormalization"], masked=[False], scale=0.01),  # of values, so that votes are seldom equal
     "coarse_network": dict(shape=(1, 40, 18, 19), spacing=(1.0, 1.1, 1.2), target=(4.0, 1.0, 1.0), patch=(8, 16, 16),
                            norm=["ZScoreNormalization"], masked=[False], border=2, mirror=[0]),
+}
+PAIRS = {  # shape, spacing, target spacing
+    "up": ((9, 10, 11), (2.0, 1.5, 1.5), (1.2, 1.0, 1.1)),
+    "down": ((16, 15, 14), (1.0, 0.9, 1.1), (1.8, 1.5, 1.4)),
+    "mixed": ((9, 13, 7), (1.5, 0.8, 2.0), (1.5, 1.4, 1.1)),
+    "coarse_0": ((7, 11, 12), (5.0, 1.0, 1.0), (3.1, 1.2, 0.8)),
+    "coarse_1": ((10, 6, 9), (1.0, 6.0, 1.1), (1.3, 2.5, 0.9)),
+    "coarse_2": ((13, 12, 6), (1.0, 1.1, 4.0), (1.2, 0.8, 5.0)),
+    "coarse_target": ((20, 11, 12), (1.0, 1.0, 1.0), (4.0, 0.9, 1.0)),
+    "two_coarse": ((7, 8, 10), (4.0, 4.0, 1.0), (2.0, 3.0, 1.2)),
+    "one_slice": ((1, 12, 11), (5.0, 1.0, 1.0), (5.0, 1.5, 0.7)),
+    "in_plane_kept": ((8, 10, 9), (5.0, 1.0, 1.0), (2.5, 1.0, 1.0)),
+}
+NORMALISED = {  # class, masked, of which values
+    "zscore": ("ZScoreNormalization", False, "values"),
+    "masked": ("ZScoreNormalization", True, "held"),
+    "ct": ("CTNormalization", False, "values"),
+    "range": ("RescaleTo01Normalization", False, "values"),
+    "rgb": ("RGBTo01Normalization", False, "positive"),
+    "none": ("NoNormalization", False, "values"),
+    "constant": ("ZScoreNormalization", False, "constant"),
 }
 ONE = ("isotropic", "anisotropic", "as_it_is", "masked")
 CASES["masked"] = CASES["isotropic"] | dict(masked=[True], border=5, spacing=(2.1, 1.7, 1.1))
@@ -66,9 +88,8 @@ def wavy(shape: tuple[int, ...], seed: int, high: int = 120) -> np.ndarray:
     grid = np.meshgrid(*(np.linspace(0, 1, n) for n in shape[1:]), indexing="ij")
     out = []
     for _ in range(shape[0]):
-        waves = sum(np.sin(2 * np.pi * (sum(f * g for f, g in zip(rng.normal(0, 1.5, 3), grid)) + rng.random()))
-                    for _ in range(5))
-        out.append(waves * high / 4 + rng.normal(0, high / 12, shape[1:]) + high / 4)
+        waves = sum(np.sin(2 * np.pi * (np.tensordot(rng.normal(0, 1.5, 3), grid, 1) + rng.random())) for _ in range(5))
+        out.append(waves * high / 4 + rng.normal(0, high / 25, shape[1:]) + high / 4)
     return np.rint(np.stack(out)).astype(np.int16)
 
 
@@ -84,9 +105,9 @@ def case_values(settings: dict, seed: int) -> np.ndarray:
     return values
 
 
-def toy_weights(channels: int, classes: int, seed: int) -> dict[str, np.ndarray]:
+def toy_weights(channels: int, classes: int, seed: int, scale: float = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {"weight1": rng.normal(0, 0.3, (6, channels, 3, 3, 3)).astype(np.float32),
+    return {"weight1": rng.normal(0, 0.3 * scale, (6, channels, 3, 3, 3)).astype(np.float32),
             "bias1": rng.normal(0, 0.2, 6).astype(np.float32),
             "weight2": rng.normal(0, 0.3, (classes, 6, 3, 3, 3)).astype(np.float32),
             "bias2": rng.normal(0, 0.2, classes).astype(np.float32)}
@@ -139,32 +160,22 @@ def functions() -> dict[str, np.ndarray]:
         _, _, box = crop_to_nonzero(values.copy())
         store |= {f"crop/{name}/values": values, f"crop/{name}/box": np.array(box, np.int16)}
 
-    pairs = {"up": ((9, 14, 12), (2.0, 1.5, 1.5), (1.2, 1.0, 1.1)), "down": ((16, 15, 14), (1.0, 0.9, 1.1), (1.8, 1.5, 1.4)),
-             "mixed": ((13, 20, 9), (1.5, 0.8, 2.0), (1.5, 1.4, 1.1)), "coarse_0": ((7, 16, 15), (5.0, 1.0, 1.0), (3.1, 1.2, 0.8)),
-             "coarse_1": ((12, 6, 13), (1.0, 6.0, 1.1), (1.3, 2.0, 0.9)), "coarse_2": ((13, 12, 6), (1.0, 1.1, 4.0), (1.2, 0.8, 5.0)),
-             "coarse_target": ((20, 11, 12), (1.0, 1.0, 1.0), (4.0, 0.9, 1.0)), "two_coarse": ((9, 8, 14), (4.0, 4.0, 1.0),
-                                                                                             (2.0, 3.0, 1.2)),
-             "one_slice": ((1, 12, 11), (5.0, 1.0, 1.0), (5.0, 1.5, 0.7)), "in_plane_kept": ((8, 10, 9), (5.0, 1.0, 1.0),
-                                                                                             (2.5, 1.0, 1.0))}
-    for seed, (name, (shape, spacing, target)) in enumerate(pairs.items()):
+    for seed, (name, (shape, spacing, target)) in enumerate(PAIRS.items()):
         values = wavy((1, *shape), 50 + seed).astype(np.float32)
         values[0, 0, :3] += 200  # an edge that a cubic spline overshoots
         new = compute_new_shape(shape, spacing, target)
         data = resample_data_or_seg_to_shape(values, new, spacing, target, False, 3, 0, None)
         back = resample_data_or_seg_to_shape(data, shape, target, spacing, False, 1, 0, None)
-        store |= {f"resample/{name}/values": values[0].astype(np.int16), f"resample/{name}/spacings": np.array([spacing, target]),
-                  f"resample/{name}/data": data[0].astype(np.float32), f"resample/{name}/probabilities": back[0]}
+        store |= {f"resample/{name}/values": values[0].astype(np.int16), f"resample/{name}/data": data[0],
+                  f"resample/{name}/spacings": np.array([spacing, target]), f"resample/{name}/probabilities": back[0]}
 
     values = wavy((1, 9, 10, 11), 7, 120)[0]
     inside = np.zeros(values.shape, bool)
     inside[1:8, 2:9, 1:9] = True
-    held = np.where(inside, values, 0)
-    for name, scheme, masked, given in (("zscore", "ZScoreNormalization", False, values),
-                                        ("masked", "ZScoreNormalization", True, held), ("ct", "CTNormalization", False, values),
-                                        ("range", "RescaleTo01Normalization", False, values),
-                                        ("rgb", "RGBTo01Normalization", False, np.abs(values)),
-                                        ("none", "NoNormalization", False, values),
-                                        ("constant", "ZScoreNormalization", False, np.full_like(values, 7))):
+    held = np.where(inside, np.where(values == 0, 1, values), 0)
+    kinds = {"values": values, "held": held, "positive": np.abs(values), "constant": np.full_like(values, 7)}
+    for name, (scheme, masked, kind) in NORMALISED.items():
+        given = kinds[kind]
         seg = np.where(inside, 0, -1)
         result = getattr(schemes, scheme)(masked, INTENSITIES).run(given.astype(np.float32), seg)
         store |= {f"normalise/{name}/values": given.astype(np.int16), f"normalise/{name}/generation2": result}
@@ -236,7 +247,8 @@ def labels_of_one(settings: dict, values: np.ndarray, weights: dict[str, np.ndar
     preprocessor = GenericPreprocessor(kinds, dict(enumerate(settings["masked"])), order, intensities)
     data, _, properties = preprocessor.preprocess_test_case(names, np.array(settings["target"]))
     network = toy_network(weights, SegmentationNetwork)
-    network.conv_op, network.num_classes, network.inference_apply_nonlin = torch.nn.Conv3d, len(weights["bias2"]), softmax_helper
+    network.conv_op, network.num_classes = torch.nn.Conv3d, len(weights["bias2"])
+    network.inference_apply_nonlin = softmax_helper
     axes = tuple(settings.get("mirror", (0, 1, 2)))
     _, softmax = network.predict_3D(data, True, axes, True, 0.5, settings["patch"], None, True, "constant",
                                     {"constant_values": 0}, False, False, False)
@@ -247,7 +259,8 @@ def labels_of_one(settings: dict, values: np.ndarray, weights: dict[str, np.ndar
 
 
 def cases() -> dict[str, tuple[dict, np.ndarray, dict]]:
-    return {name: (settings, case_values(settings, 10 + i), toy_weights(settings["shape"][0], 5, 30 + i))
+    return {name: (settings, case_values(settings, 10 + i),
+                   toy_weights(settings["shape"][0], 5, 30 + i, settings.get("scale", 1)))
             for i, (name, settings) in enumerate(CASES.items())}
 
 
@@ -277,7 +290,8 @@ def main() -> None:
     labels = {}
     for name, (settings, values, weights) in cases().items():
         labels |= {f"{name}/{key}": value for key, value in weights.items()}
-        labels |= {f"{name}/values": values, f"{name}/settings": np.array(json.dumps(settings | {"intensities": INTENSITIES}))}
+        text = json.dumps(settings | {"intensities": INTENSITIES})
+        labels |= {f"{name}/values": values, f"{name}/settings": np.array(text)}
         for key in ("half", "full"):
             found = labels_of_two(settings, values, weights, key == "full")
             labels[f"{name}/{key}"] = found.astype(np.uint8)
