@@ -43,8 +43,8 @@ Say = Callable[[str], None]
 class ExportSettings:
     """Of one export.
 
-    size: (height, width), of volumes (depth, height, width), instead of the task's. batch: (smallest, usual, largest). dynamic: names of the sizes that
-    may vary, None for all that the network allows. opset: of ONNX.
+    size: (height, width), of volumes (depth, height, width), instead of the task's. batch: (smallest, usual, largest).
+    dynamic: names of the sizes that may vary, None for all that the network allows. opset: of ONNX.
 
     Raises ConfigError for values that contradict each other.
     """

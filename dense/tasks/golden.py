@@ -34,7 +34,8 @@ def golden_volume(size: Sequence[int], channels: int = 1, seed: int = 0) -> np.n
     place = [np.arange(n).reshape([-1 if i == axis else 1 for i in range(3)]) / n for axis, n in enumerate(size)]
     volume = np.zeros((channels, *size))
     volume += sum(ramp * axis for ramp, axis in zip(rng.random((3, channels, 1, 1, 1)), place, strict=True))
-    for centre, radius, edge in (((0.4, 0.35, 0.5), 0.24, 20), ((0.6, 0.7, 0.4), 0.18, 400), ((0.3, 0.7, 0.75), 0.1, 60)):
+    balls = (((0.4, 0.35, 0.5), 0.24, 20), ((0.6, 0.7, 0.4), 0.18, 400), ((0.3, 0.7, 0.75), 0.1, 60))
+    for centre, radius, edge in balls:
         distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(place, centre, strict=True))) - radius
         inside = np.clip(0.5 - distance * edge, 0, 1)
         volume += inside * (3 * rng.random((channels, 1, 1, 1)) - volume)

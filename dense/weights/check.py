@@ -42,6 +42,9 @@ class Check:
 def golden_inputs(model: nn.Module, size: tuple[int, ...]) -> np.ndarray:
     """What the network proper takes for the golden picture or volume of a size: float32 (1, C, *size)."""
     channels = getattr(model.network, "in_channels", 3)
+    if model.task.takes_mask:
+        picture = golden_input(size, 4)
+        return np.concatenate([picture[:3] / 255, picture[3:] > 127])[None].astype(np.float32)
     picture = golden_input(size, channels)
     if len(size) == 3:  # prepared already
         return picture[None]

@@ -105,7 +105,8 @@ def _write_and_check(path: Path, made: nn.Module, tensors: dict[str, Tensor], me
     half = all(_is_half(v) for v in state.values() if v.is_floating_point() and v.ndim > 1)
     write_weights(path, state, meta, half)
     again = build_model(model, weights=path)
-    say(f"checking: the golden {'volume' if len(again.task.size) == 3 else 'picture'}" + (", against the original" if source.kind == "onnx" else ""))
+    say(f"checking: the golden {'volume' if len(again.task.size) == 3 else 'picture'}"
+        f"{', against the original' if source.kind == 'onnx' else ''}")
     check = check_output(again)
     parts = [check_tensors(again, tensors)]
     if source.kind == "onnx":
