@@ -177,7 +177,7 @@ def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Sessio
     seconds, found, worst, unread = dict.fromkeys(runs, 0.0), [], [], []
     for number, pair in enumerate(pairs, start=1):
         if number % 10 == 0 or number == len(pairs):
-            say(f"pictures {number}/{len(pairs)}")
+            say(f"{check.things} {number}/{len(pairs)}")
         try:
             image, truth = check.read(pair)
         except (DenseError, MemoryError) as error:
@@ -195,7 +195,7 @@ def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Sessio
                     drawn = replace(found[-1], panel=check.panel(image, truth, answers[reference], answers[name]))
                     worst = sorted([*worst, drawn], key=lambda p: p.max, reverse=True)[:WORST]
     if len(unread) == len(pairs):
-        raise DatasetError(f"{root}: none of {len(pairs)} pictures could be read, first {unread[0][1]}")
+        raise DatasetError(f"{root}: none of {len(pairs)} {check.things} could be read, first {unread[0][1]}")
     figures = {name: check.summary(rows[name]) for name in runs}
     data = []
     for name, session in runs.items():
