@@ -46,11 +46,12 @@ class TaskCheck(ABC):
 
     @abstractmethod
     def find(self, root: str | Path) -> tuple[list[Pair], str]:
-        """Pairs of picture and truth (or of other things with a ``name``, which ``read`` takes) below ``root``, and where they are; DatasetError where there are none."""
+        """Pairs of picture and truth (or other things with a ``name``, which ``read`` takes) below ``root``, and where
+        they are; DatasetError where there are none."""
 
     @abstractmethod
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """Picture uint8 RGB (H, W, 3), or a ``Volume``, and its truth. Raises DenseError for files that cannot be read."""
+        """Picture uint8 RGB (H, W, 3), or ``Volume``, and its truth. Raises DenseError for files that cannot be read."""
 
     @abstractmethod
     def difference(self, found: Any, expected: Any) -> tuple[float, float]:
