@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -125,6 +126,22 @@ def files_of(writer: Writer | None, target: Path) -> tuple[Path, ...]:
 def is_done(writer: Writer | None, target: Path) -> bool:
     """Whether all files of a result are there."""
     return all(f.exists() for f in files_of(writer, target))
+
+
+class Owners:
+    """Whose the files of a run are, for writers that make several of each result; for several threads."""
+
+    def __init__(self):
+        self._owners: dict[str, Path] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, files: Sequence[Path], result: Path) -> None:
+        """DenseError where a file is another result's of this run."""
+        for file in files:
+            with self._lock:
+                owner = self._owners.setdefault(_key(file), result)
+            if owner != result:
+                raise DenseError(f"{file}: belongs to {owner} already. Remedy: process them in several output folders")
 
 
 @runtime_checkable
