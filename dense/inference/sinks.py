@@ -59,7 +59,8 @@ class Names:
 
     def _path(self, item: Item, full: bool) -> Path:
         relative = PurePath(*(p for p in item.relative.parts if p not in ("..", item.relative.anchor)))
-        name = (relative.name if full else relative.stem) + ("" if self.folder else self.marker) + self.suffix
+        name = relative.name if full else item.base or relative.stem
+        name += ("" if self.folder else self.marker) + self.suffix
         if self.folder is not None:
             return self.folder / relative.with_name(name)
         return (item.path.parent if item.path else Path()) / name
@@ -96,9 +97,10 @@ def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, over
     return left
 
 
-def without_results(items: Sequence[Item], names: Names) -> tuple[list[Item], int]:
+def without_results(items: Sequence[Item], names: Names, writer: Writer | None = None) -> tuple[list[Item], int]:
     """Items without those that are results of others among them (a second run beside the inputs), and their number."""
-    targets = {os.path.realpath(names._path(item, full=full)) for item in items for full in (False, True)}
+    targets = {os.path.realpath(file) for item in items for full in (False, True)
+               for file in files_of(writer, names._path(item, full=full))}
     left = [item for item in items if item.path is None or os.path.realpath(item.path) not in targets]
     return left, len(items) - len(left)
 
