@@ -41,8 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     get.add_argument("--keep", action="store_true", help="keep the fetched file beside the converted one")
     get.add_argument("--offline", action="store_true", help="fetch nothing (as DENSE_OFFLINE=1)")
     importing = action("import", "convert weights that were fetched elsewhere, check them, keep them by name", _import)
-    importing.add_argument("file", metavar="FILE", help=".pth, .pt, .safetensors, .onnx or nnU-Net's .model, recognised "
-                           "by content; or the folder of a model that nnU-Net trained")
+    importing.add_argument("file", metavar="FILE", help=".pth, .pt, .safetensors, .onnx or nnU-Net's .model, "
+                           "recognised by content; or the folder of a model that nnU-Net trained")
     importing.add_argument("--name", metavar="MODEL@NAME", help="default: the catalogue's, or that of the file")
     importing.add_argument("--overwrite", action="store_true", help="replace weights of that name in the cache")
     verifying = action("verify", "compare hashes, and the output for the golden picture", _verify)

@@ -51,7 +51,7 @@ class TaskCheck(ABC):
 
     @abstractmethod
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """Picture uint8 RGB (H, W, 3), or ``Volume``, and its truth. Raises DenseError for files that cannot be read."""
+        """Picture uint8 RGB (H, W, 3), or ``Volume``, and its truth. DenseError for files that cannot be read."""
 
     @abstractmethod
     def difference(self, found: Any, expected: Any) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from dense import build_model
 from dense.backends import BACKENDS, open_session, read_bundle
 from dense.cli import main
 from dense.deployment.checks import check_of
-from dense.deployment.verify import verify
+from dense.deployment.verify import compare_golden, verify
 from dense.deployment.volume_check import Answer
 from dense.errors import ConfigError, DatasetError, InputError
 from dense.io.volume import Volume, volume_from_array, write_labels, write_values
@@ -158,3 +158,19 @@ def test_panels_show_the_slice_that_differs():
     panel = check.panel(volume, labels, *answers)
     assert panel.shape == (200, 1000, 3)
     assert panel[:, 800:].max() == 255 and panel[:, 400:600].max() == max(TASK.palette[0])
+
+
+@pytest.mark.slow
+def test_of_large_golden_outputs_a_part_is_kept_and_compared(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("dense.deployment.export.GOLDEN", 60_000)
+    folder = tmp_path / "b"
+    assert main(["export", "stunet_small", "-w", str(exported / "w.safetensors"), "-o", str(folder), "--no-verify"]) == 0
+    bundle = read_bundle(folder)
+    assert bundle.golden_step == 2
+    whole, part = read_bundle(exported / "bundle").golden()[1], bundle.golden()[1]
+    assert np.array_equal(part, whole[:, :, ::2, ::2, ::2])
+    assert verify(folder, use_data=False).passed
+    part[0, 1, 3, 3, 3] += 1
+    np.save(folder / "golden/output.npy", part)
+    comparison, _ = compare_golden(bundle, "onnxruntime")
+    assert not comparison.passed
