@@ -175,7 +175,8 @@ def _parse(folder: Path, values: dict) -> Bundle:
     return Bundle(
         folder=folder, name=str(values["name"]), task=task_from_dict(values["task"]), model=model, inputs=sides[0],
         outputs=sides[1], shapes=shapes, precision=str(values["precision"]), opset=int(values["opset"]), files=files,
-        tolerance=tolerance, golden_step=_step(values.get("golden_step", 1)), **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics", "source")})
+        tolerance=tolerance, golden_step=_step(values.get("golden_step", 1)),
+        **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics", "source")})
 
 
 def _sizes(name: str, values: object) -> tuple[int, int, int]:

@@ -164,7 +164,8 @@ def test_panels_show_the_slice_that_differs():
 def test_of_large_golden_outputs_a_part_is_kept_and_compared(exported, tmp_path, monkeypatch):
     monkeypatch.setattr("dense.deployment.export.GOLDEN", 60_000)
     folder = tmp_path / "b"
-    assert main(["export", "stunet_small", "-w", str(exported / "w.safetensors"), "-o", str(folder), "--no-verify"]) == 0
+    command = ["export", "stunet_small", "-w", str(exported / "w.safetensors"), "-o", str(folder), "--no-verify"]
+    assert main(command) == 0
     bundle = read_bundle(folder)
     assert bundle.golden_step == 2
     whole, part = read_bundle(exported / "bundle").golden()[1], bundle.golden()[1]
