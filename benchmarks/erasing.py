@@ -1,6 +1,7 @@
 """What an eraser makes of held-out scenes, against OpenCV's inpainting (Telea; Navier-Stokes): quality, not speed.
 
     python benchmarks/erasing.py deeperaser@text --count 128
+    python benchmarks/erasing.py --size 512 512 --count 24 --modes windows tiles whole    what the windows change
 
 Scenes of the generator with fonts and photographs that were not trained on (tools/data/make_text_sources.py). All texts
 are masked, in three forms; each method is given the same widened mask, its result is pasted the same way. Figures are
@@ -42,13 +43,16 @@ def main() -> None:
     parser.add_argument("--part", default="val")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--size", type=int, nargs=2, default=(256, 256))
+    parser.add_argument("--modes", nargs="+", default=["windows"], help="of the task; the first is compared")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes; validation in training uses 0")
     parser.add_argument("--json")
     args = parser.parse_args()
-    model = Inferencer(args.model, weights=args.weights, threads=1)
+    models = {"network" if i == 0 else f"network, {mode}": Inferencer(args.model, args.weights, threads=1, mode=mode)
+              for i, mode in enumerate(args.modes)}
+    model = models["network"]
     scenes = SyntheticText(args.root, args.part, length=args.count, seed=args.seed, settings={"size": args.size})
     methods = {
-        "network": lambda image, mask: model(Picture(image, "scene", mask=mask)).image,
+        **{name: lambda image, mask, m=m: m(Picture(image, "scene", mask=mask)).image for name, m in models.items()},
         "Telea": lambda image, mask: inpaint(model.task, image, mask, cv2.INPAINT_TELEA),
         "Navier-Stokes": lambda image, mask: inpaint(model.task, image, mask, cv2.INPAINT_NS),
         "nothing": lambda image, mask: image}
@@ -76,7 +80,7 @@ def main() -> None:
     text = table(("mask", "method", *SHOWN), lines) + "\n"
     rng = np.random.default_rng(0)
     for form in FORMS:
-        for other in ("Telea", "Navier-Stokes"):
+        for other in (*list(models)[1:], "Telea", "Navier-Stokes"):
             for measure in ("PSNR_in", "SSIM_in"):
                 pairs = zip(rows[form, "network"], rows[form, other], strict=True)
                 gains = np.array([a[measure] - b[measure] for a, b in pairs])

@@ -117,3 +117,6 @@ class VolumeTask(Task):
                              f"not {self.palette!r}")
         put("classes", classes)
         put("palette", palette)
+
+
+VolumeTask.__abstractmethods__ = frozenset()  # until its methods are merged, which replace this line

@@ -41,6 +41,9 @@ class Check:
 def golden_inputs(model: nn.Module, size: tuple[int, int]) -> np.ndarray:
     """What the network proper takes for the golden picture of a size: float32 (1, C, h, w)."""
     channels = getattr(model.network, "in_channels", 3)
+    if model.task.takes_mask:
+        picture = golden_picture(*size, 4)
+        return np.concatenate([picture[:3] / np.float32(255), picture[3:] > 127])[None].astype(np.float32)
     picture = golden_picture(*size, channels).astype(np.float32)
     normalise = getattr(model.task, "normalise", None)
     return (normalise(picture) if normalise and channels == 3 else picture / 255)[None]

@@ -71,7 +71,7 @@ def recognise_source(source: Source, wanted: str | None = None) -> tuple[str, di
 
     wanted: the model, where several have weights of the same shapes; ConfigError if it is not said then.
     """
-    from dense.models.names import list_models, model_of_meta, recognise
+    from dense.models.names import model_of_meta, recognise
 
     own = model_of_meta(source.meta) if source.meta else None
     if own and isinstance(source.meta.get("network"), Mapping):
@@ -80,7 +80,7 @@ def recognise_source(source: Source, wanted: str | None = None) -> tuple[str, di
     if found is None:
         some = ", ".join(list(source.shapes)[:3])
         raise WeightsError(f"{source.path}: not the weights of a network that dense has ({len(source.shapes)} tensors, "
-                           f"{some} ...). Remedy: check the file; the networks are {', '.join(list_models())}")
+                           f"{some} ...). Remedy: check the file; the networks are those of `dense models`")
     return found
 
 

@@ -3,6 +3,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reference import refill
@@ -14,7 +15,7 @@ from dense import build_model
 from dense.errors import ConfigError, MissingDependencyError, WeightsError
 from dense.models.isnet import GTEncoder, ISNet
 from dense.weights import find_weights, import_weights, list_weights, verify_weights
-from dense.weights.check import check_output, check_tensors
+from dense.weights.check import check_output, check_tensors, golden_inputs
 from dense.weights.fetch import digests_of
 from dense.weights.files import read_weights, write_weights
 from dense.weights.store import cached_path, read_receipt
@@ -103,6 +104,21 @@ def test_a_gt_encoder_is_recognised_as_such(place):
         assert torch.equal(build_model("isnet_gt_encoder@gt")(masks)[0], encoder(masks)[0][0])
     with pytest.raises(ConfigError, match=r"holds weights of isnet_gt_encoder\. Remedy: --name isnet_gt_encoder@x"):
         import_weights("gt.pth", "isnet@x")
+
+
+@pytest.mark.parametrize("settings", [{"width": 0.125}, {"width": 0.25, "stride": 2}])
+def test_a_deeperaser_is_recognised_and_its_mask_is_fed(place, settings):
+    from dense.models.deeperaser import DeepEraser
+
+    eraser = refill(DeepEraser(iterations=8, **settings), seed=1).eval()
+    torch.save({f"module.{k}": v for k, v in eraser.state_dict().items()}, "eraser.pth")
+    done = import_weights("eraser.pth")
+    assert done.name == "deeperaser@eraser" and any("changes with it" in line for line in done.notes)
+    assert read_weights(done.path).meta["network"] == settings
+    inputs = torch.rand(1, 4, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(build_model(done.name)(inputs)[-1], eraser(inputs)[-1])
+    assert set(np.unique(golden_inputs(build_model(done.name), (64, 64))[0, 3])) == {0, 1}
 
 
 @pytest.mark.parametrize("width", [0.125, 0.25, 0.5, 1.0])
