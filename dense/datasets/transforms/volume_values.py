@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from dense.datasets.transforms.volume import draw_factor, flat_axis
 from dense.registry import TRANSFORMS
+from dense.tasks.volume_resample import find_scipy
 
 
 class _Values:
@@ -59,7 +59,7 @@ class RandomVolumeBlur(_Values):
     def change(self, values, rng, task) -> None:
         for channel in values:
             if rng.random() < self.channels:
-                gaussian_filter(channel, rng.uniform(*self.sigma), output=channel)
+                find_scipy().gaussian_filter(channel, rng.uniform(*self.sigma), output=channel)
 
 
 @TRANSFORMS.register_module()
