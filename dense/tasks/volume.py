@@ -4,8 +4,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dense.tasks.base import Task, register_task
+import numpy as np
+
+from dense.errors import ImageError
+from dense.io.volume import Volume
+from dense.tasks.base import Output, RunAll, Task, register_task
 from dense.tasks.palettes import distinct_colours
+from dense.tasks.volume_blend import Blending, Forward, Say, Sink, read_patch
+from dense.tasks.volume_plan import Box, Flips, VolumePlan, plan_volume
+from dense.tasks.volume_prepare import Prepared, prepare
 
 NORMALISATIONS = ("zscore", "ct", "range", "rgb", "none")
 
@@ -118,5 +125,69 @@ class VolumeTask(Task):
         put("classes", classes)
         put("palette", palette)
 
+    # ---- from voxels to labels
 
-VolumeTask.__abstractmethods__ = frozenset()  # until its methods are merged, which replace this line
+    def prepare(self, values: np.ndarray, spacing: tuple[float, float, float]) -> Prepared:
+        """A volume as the network sees it: its axes in the network's order, cropped, normalised, on its grid.
+
+        values: (C, Z, Y, X), real, or (Z, Y, X) of one channel; they are not changed. spacing: mm along Z, Y, X.
+        ImageError for NaN and infinite values, another number of channels, and spacings that are none. A volume
+        of zeros is not cropped.
+        """
+        return prepare(self, values, spacing)
+
+    def inputs(self, picture: Volume) -> Prepared:
+        """``prepare`` of a volume with its name in errors; what the methods below call ``image``."""
+        try:
+            return self.prepare(picture.values, picture.spacing)
+        except ImageError as error:
+            raise ImageError(f"{picture.name}: {error}") from None
+
+    def plan(self, shape: tuple[int, int, int], mode: str) -> VolumePlan:
+        """Patches and mirrored copies of a volume of ``shape`` (z, y, x) on the network's grid."""
+        self.check_mode(mode)
+        return plan_volume(shape, self.size, self.step, self.mirror if mode == "mirrored" else ())
+
+    def plan_for(self, image: Prepared, mode: str) -> VolumePlan:
+        """The plan of a prepared volume."""
+        return self.plan(image.shape, mode)
+
+    def tensor(self, image: Prepared, plan: VolumePlan | None = None, window: Box | None = None,
+               flips: Flips = ()) -> np.ndarray:
+        """float32 (C, d, h, w): one patch, the first by default, turned round along ``flips``, 0 beyond the volume."""
+        plan = plan or self.plan_for(image, "plain")
+        return read_patch(image.values, plan, window or next(plan.boxes()), flips)
+
+    def segment(self, values: np.ndarray, spacing: tuple[float, float, float], forward: Forward,
+                mode: str | None = None, batch: int = 1, max_memory: int | None = None,
+                probabilities: Sink | None = None, say: Say | None = None, half: bool = False) -> np.ndarray:
+        """Labels (Z, Y, X) of a volume at its own grid: indices of ``classes``, uint8, or uint16 above 256 of them.
+
+        values, spacing: see ``prepare``. forward: from float32 (N, C, d, h, w) to logits (N, classes, d, h, w). The
+            array that it is given is used again. batch: patches that it is given at once, mirrored copies counted.
+        max_memory: bytes for what is kept beside the network and beside ``values``; None is half of the machine's
+            memory. The volume is worked off along one axis, and sums over patches are kept for as many rows as a patch
+            has; where they do not fit, in a temporary file. The labels are the same.
+        probabilities: is given, from first to last, (slice along Z, float32 (classes, dz, Y, X)) of all of the volume;
+            what was cropped away is background.
+        say: is called with (done, total) after each patch.
+        half: sums in float16, as nnU-Net 2 keeps them: half the memory; classes that are nearly equal may change
+            places, most of all at the borders of the volume.
+
+        Raises what ``prepare`` raises; ImageError where ``max_memory`` is too little even so; DenseError for output
+        that is not finite, and for a full disk; InputError for output of another shape.
+        """
+        prepared = self.prepare(values, spacing)
+        plan = self.plan_for(prepared, mode or self.modes[0])
+        return Blending(self, prepared, plan, forward, batch, max_memory, probabilities, say, half).run()
+
+    def run(self, image: Prepared, forward: Forward, mode: str | None = None, batch: int = 1) -> np.ndarray:
+        """``segment`` of a prepared volume."""
+        return Blending(self, image, self.plan_for(image, mode or self.modes[0]), forward, batch).run()
+
+    def finish(self, image: Prepared, plan: VolumePlan, overview: Output | None, run_all: RunAll) -> np.ndarray:
+        """Labels (Z, Y, X), see ``segment``; all copies of a patch are given to ``run_all`` at once."""
+        def forward(batch: np.ndarray) -> np.ndarray:
+            return np.stack(run_all(iter(batch)))
+
+        return Blending(self, image, plan, forward, len(plan.flips)).run()
