@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from dense.datasets.volume_cache import VolumeCache, prepare_all, read_case
 from dense.datasets.volume_cases import (
     LAYOUT,
+    VolumeCase,
     VolumeClasses,
     find_cases,
     read_dataset_json,
@@ -18,6 +19,7 @@ from dense.datasets.volume_cases import (
     split_cases,
 )
 from dense.errors import DatasetError
+from dense.io.volume import Volume
 from dense.registry import DATASETS, TRANSFORMS
 from dense.tasks import as_task
 
@@ -52,8 +54,8 @@ class VolumeDataset(Dataset):
             if split != "test":
                 found = split_cases(found, split, fold, folds, self.root / "splits_final.json")
         if lacking := [c.name for c in found if c.label is None]:
-            raise DatasetError(f"{self.root}: {lacking[0]} has no labels, nor have {len(lacking) - 1} more. Remedy: name "
-                               "their label files, or leave these cases out")
+            raise DatasetError(f"{self.root}: {lacking[0]} has no labels, nor have {len(lacking) - 1} more. "
+                               "Remedy: name their label files, or leave these cases out")
         self.cases = found[:limit]
         if not self.cases:
             raise DatasetError(f"{self.root}: no case in the split {split!r}. Remedy: check fold and splits_final.json")
@@ -78,6 +80,10 @@ class VolumeDataset(Dataset):
     def __len__(self) -> int:
         return self.length
 
+    def read(self, case: VolumeCase) -> tuple[Volume, np.ndarray]:
+        """A case at its own grid: see ``read_case``."""
+        return read_case(case, self.task, self.classes)
+
     def prepare(self, say: Callable[[int, int], object] = lambda done, total: None) -> None:
         """Prepare all volumes whose patches are asked for. DatasetError at the end, with all that cannot be used."""
         if self.prepares:
@@ -89,7 +95,7 @@ class VolumeDataset(Dataset):
         case = self.cases[index % len(self.cases)]
         results = {"name": case.name, "image_path": str(case.images[0]), "label_path": str(case.label),
                    "task": self.task, "rng": np.random.default_rng([self.seed, epoch, index]),
-                   "read": lambda: read_case(case, self.task, self.classes)}
+                   "read": lambda: self.read(case)}
         if self.prepares:
             results["case"] = self.cache.get(case)
         return self.pipeline(results)
@@ -97,7 +103,8 @@ class VolumeDataset(Dataset):
 
 def missing_volumes_message(root: Path) -> str:
     """Where was looked and what is expected."""
-    state = f"the folder {root.resolve()} has no dataset.json" if root.is_dir() else f"there is no folder {root.resolve()}"
+    folder = root.resolve()
+    state = f"the folder {folder} has no dataset.json" if root.is_dir() else f"there is no folder {folder}"
     return "\n".join((
         f"the data set was not found: {state}", "Expected there:", LAYOUT.format(root=root),
         "Remedy: put or link it there, or name another place with --data-root FOLDER.",

@@ -22,8 +22,8 @@ from dense.tasks.volume_resample import Resampling, resample
 
 # raise when preparing changes its result: older entries are then no longer found
 VERSION = 1
-PREPARING = ("spacing", "transpose", "channels", "normalisation", "masked", "intensities", "crop", "generation", "order",
-             "order_z", "anisotropy")
+PREPARING = ("spacing", "transpose", "channels", "normalisation", "masked", "intensities", "crop", "generation",
+             "order", "order_z", "anisotropy")
 """Of a task, what its prepared volumes depend on."""
 MOST_PLACES = 10_000  # voxels of each class that are remembered, as in nnU-Net
 IGNORED = -1
@@ -46,12 +46,12 @@ def read_case(case: VolumeCase, task: VolumeTask, classes: VolumeClasses) -> tup
     """
     volume = read_volume(case.images if len(case.images) > 1 else case.images[0])
     if len(volume.values) != len(task.channels):
-        raise ImageError(f"{case.images[0]}: has {len(volume.values)} channels, but the task takes {len(task.channels)} "
-                         f"({', '.join(task.channels)}). Remedy: give these, in this order")
+        raise ImageError(f"{case.images[0]}: has {len(volume.values)} channels, but the task takes "
+                         f"{len(task.channels)} ({', '.join(task.channels)}). Remedy: give these, in this order")
     truth = read_volume(case.label)
     if problem := difference(volume, truth):
-        raise ImageError(f"{case.label}: {problem}. Remedy: labels and image must lie voxel on voxel: resample one onto "
-                         "the other, or look whether they belong together")
+        raise ImageError(f"{case.label}: {problem}. Remedy: labels and image must lie voxel on voxel: resample one "
+                         "onto the other, or look whether they belong together")
     if len(truth.values) != 1:
         raise ImageError(f"{case.label}: has {len(truth.values)} channels, labels have one. Remedy: one number a voxel")
     return volume, index_labels(truth.values[0], classes, case.label)
@@ -167,8 +167,9 @@ class VolumeCache:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
         except OSError as error:
-            raise DenseError(f"{entry}: the prepared volume of {case.name} cannot be written ({error.strerror or error}). "
-                             "Remedy: free space there, or name another folder with DENSE_CACHE") from error
+            raise DenseError(f"{entry}: the prepared volume of {case.name} cannot be written "
+                             f"({error.strerror or error}). Remedy: free space there, or name another folder with "
+                             "DENSE_CACHE") from error
 
 
 def prepare_all(cache: VolumeCache, cases: Sequence[VolumeCase], say) -> None:

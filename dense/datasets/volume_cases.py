@@ -86,7 +86,8 @@ def find_cases(root: Path, part: str = "Tr", channels: int = 1) -> list[VolumeCa
     for path in list_volumes(images):
         name, _, number = bare_name(path).rpartition("_")
         if not name or len(number) != 4 or not number.isdigit():
-            raise DatasetError(f"{path}: the name does not end with the channel. Remedy: CASE_0000.nii.gz for the first")
+            raise DatasetError(f"{path}: the name does not end with the channel. Remedy: CASE_0000.nii.gz for the "
+                               "first")
         found.setdefault(name, {})[int(number)] = path
     truths = {bare_name(path): path for path in list_volumes(labels)}
     if lone := sorted(found.keys() ^ truths.keys()):
@@ -151,8 +152,8 @@ def split_cases(cases: Sequence[VolumeCase], split: str | None, fold: int = 0, f
     if not 0 <= fold < folds:
         raise DatasetError(f"there is no fold {fold} of {folds}. Remedy: fold=0 to {folds - 1}")
     if len(cases) < folds:
-        raise DatasetError(f"{len(cases)} cases cannot be cut into {folds} folds. Remedy: folds={max(2, len(cases))}, or a "
-                           "splits_final.json beside dataset.json that says which are validated on")
+        raise DatasetError(f"{len(cases)} cases cannot be cut into {folds} folds. Remedy: folds={max(2, len(cases))}, "
+                           "or a splits_final.json beside dataset.json that says which are validated on")
     names = sorted(by_name)
     order = np.arange(len(names))
     np.random.RandomState(12345).shuffle(order)

@@ -4,9 +4,9 @@
     python tools/data/make_mni152.py            fetches the wheel of nilearn (13 MB, pip), writes about 5 MB
     python tools/data/make_mni152.py --colin    and Colin27 without labels into imagesTs (Debian's mricron-data, 16 MB)
 
-The wheel holds the T1 of the ICBM 2009a template (1 mm, without skull) and maps of grey and white matter. Labels: 2 grey
-and 3 white where the two maps together are at least one half, the larger one; 1 fluid elsewhere in the brain, which is
-fluid and what lies between tissue and fluid; 0 outside.
+The wheel holds the T1 of the ICBM 2009a template (1 mm, without skull) and maps of grey and white matter. Labels: 2
+grey and 3 white where the two maps together are at least one half, the larger one; 1 fluid elsewhere in the brain,
+which is fluid and what lies between tissue and fluid; 0 outside.
 
 There is one brain, the average of 152. It is symmetric to the last bit (T1 and maps equal their mirror image), so that
 its halves are no two parts. Parts are instead cut across: 40 mm (y from -50 to -10 mm) are validated on, 5 mm on either

@@ -1,5 +1,5 @@
-"""Transforms of volumes: results hold ``case`` (its prepared arrays, on disk), ``task`` and ``rng``; ``VolumePatch`` adds
-``values`` float32 (C, d, h, w) and ``labels`` int16 (d, h, w), indices of classes, -1 where nobody knows.
+"""Transforms of volumes: results hold ``case`` (its prepared arrays, on disk), ``task`` and ``rng``; ``VolumePatch``
+adds ``values`` float32 (C, d, h, w) and ``labels`` int16 (d, h, w), indices of classes, -1 where nobody knows.
 
 What is done to values is in ``volume_values``. ``random`` marks what the overfit check leaves out.
 """
@@ -33,8 +33,8 @@ class RandomVolumeSpatial:
     def __init__(self, degrees: float = 30.0, scale: tuple[float, float] = (0.7, 1.4), rotate: float = 0.2,
                  rescale: float = 0.2):
         if not 0 <= degrees <= 180 or len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ConfigError(f"RandomVolumeSpatial: degrees={degrees!r} lies in 0..180, scale={scale!r} is two factors, "
-                              "the lower one first")
+            raise ConfigError(f"RandomVolumeSpatial: degrees={degrees!r} lies in 0..180, scale={scale!r} is two "
+                              "factors, the lower one first")
         self.degrees, self.scale, self.rotate, self.rescale = degrees, tuple(scale), rotate, rescale
 
     def __call__(self, results: dict) -> dict:

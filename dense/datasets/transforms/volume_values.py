@@ -1,7 +1,7 @@
 """nnU-Net's changes of values: noise, blur, brightness, contrast, low resolution, gamma; of float32 (C, d, h, w).
 
-Strengths and probabilities are nnU-Net's; where its two generations differ, those of the first, with which the published
-STU-Net was trained. Each transform happens with ``probability``.
+Strengths and probabilities are nnU-Net's; where its two generations differ, those of the first, with which the
+published STU-Net was trained. Each transform happens with ``probability``.
 """
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class RandomVolumeContrast(_Values):
 
 @TRANSFORMS.register_module()
 class RandomVolumeLowRes(_Values):
-    """Half of the channels as if of a coarser grid: shrunk by a factor from ``zoom`` (nearest), enlarged again (linear).
+    """Half of the channels as if of a coarser grid: shrunk by a factor from ``zoom`` (nearest), enlarged (linear).
 
     The short axis of flat patches keeps its grid.
     """
