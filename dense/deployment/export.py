@@ -21,7 +21,7 @@ from dense import __version__
 from dense.backends.bundle import Bundle, Tensor, is_bundle, read_bundle, sha256, write_description
 from dense.deployment.source import Source
 from dense.errors import ConfigError, DenseError, ExportError, MissingDependencyError
-from dense.tasks.golden import golden_picture
+from dense.tasks.golden import golden_input
 
 if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph
@@ -31,6 +31,7 @@ OPSETS = range(18, 24)
 TOLERANCE = {"max": 1e-4, "mean": 1e-5, "metric": 1e-3}
 # (smallest, usual, largest); below 64 the deepest levels are one pixel wide, and OpenVINO refuses to pool that
 LIMITS = {"batch": (1, 1, 64), "height": (64, None, 4096), "width": (64, None, 4096)}
+AXES = ("depth", "height", "width")
 # Sizes to trace with: none may be 1 anywhere in the network, or equal to another, or it becomes part of the graph.
 TRACED = {"batch": 2, "height": 320, "width": 448}
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -42,13 +43,13 @@ Say = Callable[[str], None]
 class ExportSettings:
     """Of one export.
 
-    size: (height, width) instead of the task's. batch: (smallest, usual, largest). dynamic: names of the sizes that
-    may vary, None for all that the network allows. opset: of ONNX.
+    size: (height, width), of volumes (depth, height, width), instead of the task's. batch: (smallest, usual, largest).
+    dynamic: names of the sizes that may vary, None for all that the network allows. opset: of ONNX.
 
     Raises ConfigError for values that contradict each other.
     """
 
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     batch: tuple[int, int, int] = LIMITS["batch"]
     dynamic: tuple[str, ...] | None = None
     opset: int = 18
@@ -115,14 +116,17 @@ def check_target(folder: Path, force: bool) -> None:
 
 
 def replace_size(task, size: Sequence[int] | None):
-    """The task, with another (height, width). ConfigError if it refuses that."""
+    """The task, with another (height, width), or (depth, height, width). ConfigError if it refuses that."""
+    if size is not None and len(size) != len(task.size):
+        names = " ".join(AXES[-len(task.size):])
+        raise ConfigError(f"--size {' '.join(map(str, size))}: {len(size)} numbers, it takes {names}")
     try:
         return task if size is None else replace(task, size=tuple(size))
     except ValueError as error:
         raise ConfigError(f"--size: {error}") from None
 
 
-def sizes_of(graph: DeployedGraph, size: tuple[int, int], settings: ExportSettings
+def sizes_of(graph: DeployedGraph, size: tuple[int, ...], settings: ExportSettings
              ) -> tuple[dict[str, tuple[int, int, int]], tuple[str, ...]]:
     """(smallest, usual, largest) of every named size, and the names of those that vary.
 
@@ -133,8 +137,8 @@ def sizes_of(graph: DeployedGraph, size: tuple[int, int], settings: ExportSettin
         known = ", ".join(graph.dynamic) or "none"
         raise ConfigError(f"--dynamic {' '.join(unknown)}: what may vary in the network is {known}")
     shapes = LIMITS | {"batch": tuple(settings.batch)}
-    for axis, usual in zip(("height", "width"), size, strict=True):
-        low, _, high = shapes[axis]
+    for axis, usual in zip(AXES[-len(size):], size, strict=True):
+        low, _, high = shapes.get(axis, (usual, usual, usual))
         shapes[axis] = (min(low, usual), usual, max(high, usual))
     shapes = {k: v if k in dynamic else (v[1],) * 3 for k, v in shapes.items() if k in graph.dynamic}
     return shapes, tuple(d for d in graph.dynamic if d in dynamic)
@@ -206,12 +210,12 @@ def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> n
     import torch
 
     (shape,) = graph.input_shapes.values()
-    n, channels, height, width = (s if isinstance(s, int) else sizes[s] for s in shape)
-    picture = np.stack([golden_picture(height, width, channels, seed) for seed in range(n)]).astype(np.float32)
+    n, channels, *size = (s if isinstance(s, int) else sizes[s] for s in shape)
+    values = np.stack([golden_input(size, channels, seed) for seed in range(n)])
     with torch.inference_mode():
-        output = graph(torch.from_numpy(picture)).numpy()
+        output = graph(torch.from_numpy(values)).numpy()
     folder.mkdir()
-    np.save(folder / "input.npy", picture)
+    np.save(folder / "input.npy", values)
     np.save(folder / "output.npy", output)
     return output
 

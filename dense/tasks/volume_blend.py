@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from dense.errors import DenseError, ImageError, InputError
 from dense.tasks.volume_plan import Box, Flips, VolumePlan, patch_weights, summed_weights
 from dense.tasks.volume_prepare import Prepared, output_resampling
-from dense.tasks.volume_resample import SLAB, AxisMap, Resampling, scaling
+from dense.tasks.volume_resample import AxisMap, Resampling, scaling
 from dense.tasks.volume_sums import Sums, gib
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ LOGGER = logging.getLogger("dense")
 Forward = Callable[[np.ndarray], np.ndarray]
 Sink = Callable[[slice, np.ndarray], None]
 Say = Callable[[int, int], None]
+Copy = tuple[Flips, np.ndarray]
+"""A mirrored copy of a patch: its flips, and the output for it, (classes, d, h, w)."""
+TILE = 1 << 18  # voxels of labels that are made at once, about: what stays in a processor's cache
 
 
 def read_patch(values: np.ndarray, plan: VolumePlan, box: Box, flips: Flips = (), out: np.ndarray | None = None
@@ -47,6 +52,14 @@ def _turn(patch: np.ndarray, flips: Flips) -> np.ndarray:
     return patch[(..., *(slice(None, None, -1 if axis in flips else 1) for axis in range(3)))]
 
 
+def _turned_back(output: np.ndarray, flips: Flips) -> np.ndarray:
+    """(d, h, w) of one class turned round, to be read once: NumPy reads backwards slowly, OpenCV does not."""
+    if 2 in flips:
+        rows = np.ascontiguousarray(output).reshape(-1, output.shape[-1])
+        output, flips = cv2.flip(rows, 1).reshape(output.shape), tuple(a for a in flips if a != 2)
+    return _turn(output, flips)
+
+
 @dataclass(eq=False)
 class Blending:
     """Labels of a prepared volume by a function of batches. See ``VolumeTask.segment``."""
@@ -61,6 +74,15 @@ class Blending:
     say: Say | None = None
     half: bool = False
     _sums: Sums | None = field(default=None, init=False)
+    _partial: np.ndarray | None = field(default=None, init=False)  # (classes, d, h, w), where batches part copies
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return patch_weights(self.plan.size, self.task.gaussian, self.half)
+
+    @cached_property
+    def _one_class(self) -> np.ndarray:
+        return np.empty(self.plan.size, np.float32)
 
     @cached_property
     def order(self) -> tuple[int, int, int]:
@@ -137,8 +159,9 @@ class Blending:
         sums = classes * int(np.prod(shape)) * (2 if self.half else 4)
         weights = int(np.prod(shape)) * 2 if self.half else 0
         crossing = self.resampling.target[self.order[1]] * self.resampling.target[self.order[2]]
-        slabs = max(SLAB, crossing) * 4 * (6 if self.probabilities is None else 3 * classes)
-        patches = 4 * patch * (classes + 1 + self.batch * self.prepared.values.shape[0])
+        slabs = max(TILE, crossing) * 4 * (6 if self.probabilities is None else 3 * classes)
+        parted = self.batch % len(self.plan.flips) > 0
+        patches = 4 * patch * (classes * parted + 1 + self.batch * self.prepared.values.shape[0])
         rest = self.prepared.values.nbytes + labels + weights + slabs + patches
         if self.max_memory and rest > limit:
             raise ImageError(f"needs about {gib(rest)} beside the network, even with sums of patches in a file, above "
@@ -152,20 +175,16 @@ class Blending:
         axis, total, done = self.order[0], self.plan.count, 0
         starts = self.plan.starts[axis]
         tensors = np.empty((self.batch, self.prepared.values.shape[0], *self.plan.size), np.float32)
-        mean = np.empty((len(self.task.classes), *self.plan.size), np.float32)
-        weights = patch_weights(self.plan.size, self.task.gaussian, self.half)
         for start, following in zip(starts, (*starts[1:], self.plan.padded[axis]), strict=True):
-            for box, flips, output in self._outputs(self.plan.boxes(axis, start), tensors):
-                self._take(mean, output, flips)
-                if flips == self.plan.flips[-1]:
-                    self._put(box, mean, weights)
+            for box, copies in self._outputs(self.plan.boxes(axis, start), tensors):
+                if self._take(box, copies):
                     done += 1
                     if self.say:
                         self.say(done, total)
             yield following
 
-    def _outputs(self, boxes: Iterator[Box], tensors: np.ndarray) -> Iterator[tuple[Box, Flips, np.ndarray]]:
-        """Each copy of each patch and its output (classes, d, h, w), as many at a time as ``tensors`` holds."""
+    def _outputs(self, boxes: Iterator[Box], tensors: np.ndarray) -> Iterator[tuple[Box, list[Copy]]]:
+        """Patches and outputs of their copies, as many at a time as ``tensors`` holds; the rest of a patch follows."""
         waiting: list[tuple[Box, Flips]] = []
 
         def flush():
@@ -176,7 +195,9 @@ class Blending:
                 raise InputError(f"the network gives {outputs.shape} for {given.shape}, but its task has "
                                  f"{len(self.task.classes)} classes: {wanted} was expected. Remedy: a task and weights "
                                  "that belong together")
-            yield from ((box, flips, output) for (box, flips), output in zip(waiting, outputs, strict=True))
+            copies = zip(waiting, outputs, strict=True)
+            for box, group in groupby(copies, key=lambda copy: copy[0][0]):
+                yield box, [(flips, output) for (_, flips), output in group]
             waiting.clear()
 
         for box in boxes:
@@ -188,26 +209,34 @@ class Blending:
         if waiting:
             yield from flush()
 
-    def _take(self, mean: np.ndarray, output: np.ndarray, flips: Flips) -> None:
-        """Add one copy's output to the sum over the copies of its patch."""
+    def _take(self, box: Box, copies: list[Copy]) -> bool:
+        """Add up outputs of copies of a patch, class by class; with the last of them it goes to the sums: True."""
+        first, last = copies[0][0] == self.plan.flips[0], copies[-1][0] == self.plan.flips[-1]
         if self.task.generation == 1:
-            output = softmax(output)
-        turned = _turn(output, flips)
-        if flips == self.plan.flips[0]:
-            mean[...] = turned
-        else:
-            mean += turned
-
-    def _put(self, box: Box, mean: np.ndarray, weights: np.ndarray) -> None:
-        """Weigh the mean over copies, and add it to the sums."""
-        copies = len(self.plan.flips)
-        if copies > 1:
-            mean /= copies
-        if not np.isfinite(mean.sum()):
-            raise DenseError("the network's output is not finite (NaN or infinity); dense verify names the layer")
-        mean *= weights
+            copies = [(flips, softmax(output)) for flips, output in copies]
+        if not (first and last) and self._partial is None:
+            self._partial = np.empty((len(self.task.classes), *self.plan.size), np.float32)
+        count, weights = len(self.plan.flips), self._weights
         start = tuple(box.start[a] for a in self.order)
-        self._sums.add(start, mean.transpose(0, *(1 + a for a in self.order)), weights.transpose(self.order))
+        for label in range(len(self.task.classes)):
+            total = self._one_class if first and last else self._partial[label]
+            for flips, output in copies:
+                turned = _turned_back(output[label], flips)
+                if flips == self.plan.flips[0]:
+                    total[...] = turned
+                else:
+                    total += turned
+            if last:
+                if count > 1:
+                    total /= count
+                if not np.isfinite(total.sum()):
+                    raise DenseError("the network's output is not finite (NaN or infinity); dense verify names the "
+                                     "layer")
+                total *= weights
+                self._sums.add(label, start, total.transpose(self.order))
+        if last:
+            self._sums.close_patch(start, weights.transpose(self.order))
+        return last
 
     # ---- rows
 
@@ -220,14 +249,14 @@ class Blending:
         offset = self.plan.offset[self.order[0]]
         known = min(finished - offset, self.plan.shape[self.order[0]])
         end = int(np.searchsorted(self.row_map.last, known, "right")) if self.row_map else known
-        classes = 1 if self.probabilities is None else len(self.task.classes)
-        at_once = max(1, SLAB // (target.shape[1] * target.shape[2] * classes))
+        at_once = max(1, TILE // (target.shape[1] * target.shape[2]))
         for begin in range(done, end, at_once):
             stop = min(begin + at_once, end)
             if self.probabilities is None:
                 target[begin:stop] = self._largest(begin, stop)
             else:
                 target[begin:stop] = self._hand_on(begin, stop)
+            self._sums.leave()
         done = max(done, end)
         free = finished
         if self.row_map and done < len(target):

@@ -30,15 +30,21 @@ class Sums:
         self.values = self._file.array if spill else np.zeros((classes, *shape), dtype)
         self.weights = np.zeros(shape, dtype) if half else None
 
-    def add(self, start: tuple[int, int, int], values: np.ndarray, weights: np.ndarray) -> None:
-        """Add weighted ``values`` (classes, d, h, w) at ``start`` of the grid; ``weights``: (d, h, w)."""
-        depth, height, width = values.shape[1:]
+    def add(self, label: int, start: tuple[int, int, int], values: np.ndarray) -> None:
+        """Add weighted ``values`` (d, h, w) of one class at ``start`` of the grid."""
+        self._add(self.values[label], start, values)
+
+    def close_patch(self, start: tuple[int, int, int], weights: np.ndarray) -> None:
+        """To be called after the values of all classes of a patch, with its weights (d, h, w)."""
+        if self.weights is not None:
+            self._add(self.weights, start, weights)
+        self.leave()
+
+    def _add(self, target: np.ndarray, start: tuple[int, int, int], values: np.ndarray) -> None:
+        depth, height, width = values.shape
         across = slice(start[1], start[1] + height), slice(start[2], start[2] + width)
         for here, there in self._parts(start[0], start[0] + depth):
-            self.values[(slice(None), there, *across)] += values[:, here]
-            if self.weights is not None:
-                self.weights[(there, *across)] += weights[here]
-        self._leave()
+            target[(there, *across)] += values[here]
 
     def means(self, label: int, begin: int, end: int) -> np.ndarray:
         """Rows ``begin`` to ``end`` of one class, float32 sums; with ``half`` means, rounded to float16 there."""
@@ -51,10 +57,11 @@ class Sums:
     def release(self, begin: int, end: int) -> None:
         """Rows that are not needed any more; their places are those of rows to come."""
         for _, there in self._parts(begin, end):
-            self.values[:, there] = 0
+            for values in self.values:
+                values[there] = 0
+                self.leave()
             if self.weights is not None:
                 self.weights[there] = 0
-        self._leave()
 
     def close(self) -> None:
         """Let go of the memory, and remove the file."""
@@ -62,7 +69,8 @@ class Sums:
         if self._file:
             self._file.close()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """What is in a file need not stay in memory too."""
         if self._file:
             self._file.leave()
 

@@ -173,6 +173,12 @@ class STUNet(nn.Module):
 
         return read_state(state)
 
+    def transfer_state(self, state: dict[str, Tensor], heads: str = "fit") -> tuple[dict[str, Tensor], list[str]]:
+        """Weights of another number of classes or channels for this network; see ``dense.models.stunet.transfer``."""
+        from dense.models.stunet.transfer import transfer_state
+
+        return transfer_state(state, self.state_dict(), heads)
+
 
 def check_pool(pool: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
     """The strides as tuples; ConfigError if they are not five times three whole numbers of at least 1."""
