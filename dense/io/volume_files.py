@@ -118,3 +118,18 @@ def check_channels(case: Case, channels: Sequence[str]) -> None:
         problem = f"lacks {', '.join(lacking)}" if lacking else f"has {', '.join(excess)} too many"
         raise DatasetError(f"{case.name}: {problem}; the network takes {len(channels)} channels. Remedy: "
                            f"{case.name}_0000.nii.gz to _{len(channels) - 1:04}.nii.gz in one folder, or one 4-D file")
+
+
+def size_of(path: Path) -> int:
+    """About how many bytes a volume's file, or series, takes once it is unpacked; 0 for what cannot be read."""
+    try:
+        if path.is_dir():
+            return sum(p.stat().st_size for p in path.iterdir() if p.is_file())
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                return size
+            file.seek(-4, os.SEEK_END)  # gzip ends with the size, its lowest 32 bits
+            return max(size, int.from_bytes(file.read(4), "little"))
+    except OSError:
+        return 0
