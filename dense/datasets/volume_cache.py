@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ PREPARING = ("spacing", "transpose", "channels", "normalisation", "masked", "int
 """Of a task, what its prepared volumes depend on."""
 MOST_PLACES = 10_000  # voxels of each class that are remembered, as in nnU-Net
 IGNORED = -1
+TIE = np.float32(1e-5)  # shares that differ by less are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +79,21 @@ def index_labels(values: np.ndarray, classes: VolumeClasses, name: object) -> np
 
 
 def prepare_labels(labels: np.ndarray, prepared: Prepared, task: VolumeTask) -> np.ndarray:
-    """int16 labels (Z, Y, X) of a file on the network's grid, as nnU-Net resamples them: each class by itself,
-    linearly, is where more than half of a voxel is."""
+    """int16 labels (Z, Y, X) of a file on the network's grid, as nnU-Net resamples them: the class whose share of a
+    voxel, interpolated linearly, is largest; where two are equal, the nearest voxel's."""
     part = labels.transpose(task.transpose)[prepared.crop.slices]
     values = input_resampling(task, prepared.crop.size, prepared.spacing)
     plan = Resampling(values.source, values.target, 1, 0, values.coarse)
     if plan.none:
         return np.ascontiguousarray(part)
-    out, share = np.zeros(plan.target, np.int16), np.empty(plan.target, np.float32)
+    out, best, share, nearest = (np.zeros(plan.target, t) for t in (np.int16, np.float32, np.float32, np.float32))
+    resample(lambda a, b: part[a:b].astype(np.float32), replace(plan, order=0), nearest)
     for index in np.unique(part):
         resample(lambda a, b, index=index: (part[a:b] == index).astype(np.float32), plan, share)
-        out[share >= 0.5] = index
+        share += TIE * (nearest == index)
+        larger = share > best
+        out[larger] = index
+        np.maximum(best, share, out=best)
     return out
 
 
