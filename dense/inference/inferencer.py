@@ -92,7 +92,7 @@ class Inferencer:
         except ValueError as error:
             raise ConfigError(f"{error} (task {self.task.kind} of {self.name})") from None
         self.network = Network(self.session, batch, bundle)
-        self.network.check_size(self.task.size if self.is_volume else self.task.plan(self.task.size, self.mode).size)
+        self.network.check_size(self.task.plan(self.task.size, self.mode).size)
         self.jobs = jobs or default_jobs()
         self.memory, self.strict = max_memory or default_memory(), max_memory is not None
 

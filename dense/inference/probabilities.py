@@ -41,7 +41,10 @@ class Probabilities:
                              f"they come, {free / 2**30:.1f} GiB are free. Remedy: free some space, another disk, or "
                              "no probabilities")
         self._file = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115 (lives as long as this)
-        self._file.truncate(self.nbytes)
+        try:
+            self._file.truncate(self.nbytes)
+        except OSError as error:
+            raise self._full(error) from error
 
     @property
     def nbytes(self) -> int:
@@ -59,8 +62,11 @@ class Probabilities:
                 while view:
                     view = view[self._file.write(view):]
         except OSError as error:
-            raise DenseError(f"the temporary file of the probabilities cannot be written ({error.strerror}). Remedy: "
-                             f"free {self.nbytes / 2**30:.1f} GiB, or no probabilities") from error
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> DenseError:
+        return DenseError(f"the temporary file of the probabilities cannot be written ({error.strerror}). Remedy: "
+                          f"{self.nbytes / 2**20:.0f} MiB of disk, or no probabilities")
 
     def array(self) -> np.ndarray:
         """(classes, Z, Y, X), read-only, read from the disk as it is used."""

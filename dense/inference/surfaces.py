@@ -74,7 +74,8 @@ def surface_of(mask: np.ndarray, spacing: tuple[float, float, float], affine: np
     if box is None:
         return None
     part = np.pad(mask[box].astype(np.float32), 1)  # so that it is closed at the volume's borders
-    vertices, faces, _, _ = marching_cubes(part, 0.5)
+    # Lewiner's variant leaves edges with four triangles where the values of a mask are a tie
+    vertices, faces, _, _ = marching_cubes(part, 0.5, method="lorensen")
     vertices = (vertices + [b.start - 1 for b in box])[:, ::-1].astype(np.float64)  # x, y, z
     turn, origin = (np.diag(spacing[::-1]), np.zeros(3)) if affine is None else (affine[:3, :3], affine[:3, 3])
     made = Surface(_smoothed(vertices @ turn.T + origin, faces, smooth).astype(np.float32), faces.astype(np.int32),
@@ -95,12 +96,12 @@ def _box(mask: np.ndarray) -> tuple[slice, ...] | None:
 def _smoothed(vertices: np.ndarray, faces: np.ndarray, passes: int) -> np.ndarray:
     if not passes:
         return vertices
-    from scipy.sparse import coo_matrix
+    from scipy.sparse import coo_array
 
     ends = np.concatenate([faces, faces[:, [1, 2, 0]]]).ravel(), np.concatenate([faces[:, [1, 2, 0]], faces]).ravel()
-    near = coo_matrix((np.ones(len(ends[0]), np.float32), ends), (len(vertices), len(vertices))).tocsr()
+    near = coo_array((np.ones(len(ends[0]), np.float32), ends), (len(vertices), len(vertices))).tocsr()
     near.data[:] = 1  # each neighbour once, however many triangles share the edge
-    count = np.maximum(near.sum(axis=1), 1)
+    count = np.maximum(near.sum(axis=1), 1)[:, None]
     for _ in range(passes):
         for share in (_SHRINK, _GROW):
             vertices = vertices + share * (near @ vertices / count - vertices)

@@ -125,7 +125,8 @@ def _resized(array: np.ndarray, size: tuple[int, int], nearest: bool) -> np.ndar
 def _coloured(picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float) -> np.ndarray:
     """Classes above 0 in their colours, stronger along their borders."""
     table = np.zeros((max(len(palette), int(labels.max()) + 1), 3), np.float32)
-    table[:len(palette)] = palette
+    if palette:
+        table[:len(palette)] = palette
     edge = np.zeros(labels.shape, bool)
     for axis in (0, 1):
         differs = np.diff(labels.astype(np.int32), axis=axis) != 0
