@@ -97,8 +97,8 @@ def run(args: Namespace) -> int:
     if not begin(job):
         return 0
     options = {}
-    if args.probabilities:
-        place = Path(job.place)
-        options = {"probabilities": "float16" if args.probabilities == "npz" else "float32",
-                   "folder": place if place.is_dir() else None}
+    if args.probabilities:  # on their way they are where the results go
+        place = next((p for p in (Path(job.place), Path(args.output or args.inputs[0]).resolve().parent) if p.is_dir()),
+                     None)
+        options = {"probabilities": "float16" if args.probabilities == "npz" else "float32", "folder": place}
     return run_job(job, inferencer, "volumes", parts="patches", **options)

@@ -107,7 +107,8 @@ def three_planes(values: np.ndarray, labels: np.ndarray | None, spacing: Sequenc
         y, x = (height - size[0]) // 2, (panel.shape[1] - size[1]) // 2
         panel[y:y + size[0], x:x + size[1]] = picture
         if where.known:
-            _letter(panel, LETTERS[_ACROSS[plane][1]], LETTERS[_ACROSS[plane][2]])
+            _letter(panel, LETTERS[_ACROSS[plane][1]], LETTERS[_ACROSS[plane][2]], max(0, y - 20),
+                    min(height, y + size[0] + 20))
         panels.append(label(panel, f"{plane} {index + 1}/{values.shape[where.axes[_ACROSS[plane][0]]]}"))
     return panels
 
@@ -136,10 +137,10 @@ def _coloured(picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequenc
     return np.rint(picture * (1 - share[..., None]) + table[labels] * share[..., None]).astype(np.uint8)
 
 
-def _letter(panel: np.ndarray, across: str, down: str) -> None:
-    height, width = panel.shape[:2]
-    for letter, (x, y) in ((across[0], (4, height // 2)), (across[1], (width - 16, height // 2)),
-                           (down[0], (width // 2 - 5, 16)), (down[1], (width // 2 - 5, height - 6))):
+def _letter(panel: np.ndarray, across: str, down: str, top: int, bottom: int) -> None:
+    middle, width = (top + bottom) // 2, panel.shape[1]
+    for letter, (x, y) in ((across[0], (4, middle)), (across[1], (width - 16, middle)),
+                           (down[0], (width // 2 - 5, top + 16)), (down[1], (width // 2 - 5, bottom - 6))):
         for colour, thick in (((0, 0, 0), 3), ((255, 220, 90), 1)):
             cv2.putText(panel, letter, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
 

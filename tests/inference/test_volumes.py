@@ -259,3 +259,22 @@ def test_sources_say_what_is_not_there(tmp_path):
                          ("", "is no path"), (b"abc", "is no volume")):
         with pytest.raises(DenseError, match=words):
             find(given if isinstance(given, str | bytes) else str(given))
+
+
+def test_a_model_of_pytorch_gives_what_its_task_says(tmp_path):
+    torch = pytest.importorskip("torch")
+    from dense.models.stunet import STUNet, VolumeModel
+
+    torch.manual_seed(0)
+    network = STUNet(name="stunet_small", width=0.25, num_classes=3, pool=((2, 2, 2), (2, 2, 2), *((1, 1, 1),) * 3))
+    for head_of_classes in network.seg_outputs:  # so that no class wins everywhere
+        torch.nn.init.normal_(head_of_classes.weight)
+        torch.nn.init.zeros_(head_of_classes.bias)
+    model = VolumeModel(network=network, task=volume_task(size=16, normalisation=("zscore",), spacing=(2, 2, 2)))
+    (path,) = write_heads(tmp_path, 1)
+    seen = []
+    result = Inferencer(model, threads=1, batch=2)(path, say=lambda name, done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] > 1 and len(set(np.unique(result.volume))) > 1
+    session = Inferencer(model, threads=1).session
+    expected = model.task.segment(head()[None], (2, 1.5, 1.5), session)
+    np.testing.assert_array_equal(result.volume, expected)

@@ -10,7 +10,18 @@ from dense.datasets.transforms.cutout import (
 )
 from dense.datasets.transforms.erase import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
 from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
+from dense.datasets.transforms.volume import PackVolume, RandomVolumeMirror, RandomVolumeSpatial, VolumePatch
+from dense.datasets.transforms.volume_values import (
+    RandomVolumeBlur,
+    RandomVolumeBrightness,
+    RandomVolumeContrast,
+    RandomVolumeGamma,
+    RandomVolumeLowRes,
+    RandomVolumeNoise,
+)
 
 __all__ = ["CopyPaste", "CustomMask", "EraseCrop", "EraseFlip", "LoadErase", "LoadPair", "LoadSemantic", "PackCutout",
-           "PackErase", "PackSemantic", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate",
-           "RandomScaleCrop"]
+           "PackErase", "PackSemantic", "PackVolume", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate",
+           "RandomScaleCrop", "RandomVolumeBlur", "RandomVolumeBrightness", "RandomVolumeContrast",
+           "RandomVolumeGamma", "RandomVolumeLowRes", "RandomVolumeMirror", "RandomVolumeNoise",
+           "RandomVolumeSpatial", "VolumePatch"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dense.registry import MODELS
 
+
+@MODELS.register_module()
 class DiceCrossEntropy(nn.Module):
     """Cross entropy plus 1 - soft Dice, of softmax probabilities, in float32 whatever the logits are in.
 
@@ -13,11 +16,12 @@ class DiceCrossEntropy(nn.Module):
     ``background``. A patch that has none of a class and is given none has Dice 1. nnU-Net minimises cross entropy minus
     Dice, which is this loss less 1.
 
-    dice_weight, ce_weight: factors of the two. ignore: label of voxels that count in neither; None if there is none.
+    dice_weight, ce_weight: factors of the two. ignore: label of voxels that count in neither, -1 in our data sets; None
+    if there is none.
     """
 
     def __init__(self, dice_weight: float = 1.0, ce_weight: float = 1.0, smooth: float = 1e-5,
-                 batch_dice: bool = False, background: bool = False, ignore: int | None = None):
+                 batch_dice: bool = False, background: bool = False, ignore: int | None = -1):
         super().__init__()
         if dice_weight < 0 or ce_weight < 0 or dice_weight + ce_weight == 0:
             raise ValueError(f"dice_weight and ce_weight must be >= 0 and not both 0: {dice_weight!r}, {ce_weight!r}")
