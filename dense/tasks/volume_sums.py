@@ -33,12 +33,12 @@ class Sums:
     def add(self, label: int, start: tuple[int, int, int], values: np.ndarray) -> None:
         """Add weighted ``values`` (d, h, w) of one class at ``start`` of the grid."""
         self._add(self.values[label], start, values)
+        self.leave()
 
     def close_patch(self, start: tuple[int, int, int], weights: np.ndarray) -> None:
         """To be called after the values of all classes of a patch, with its weights (d, h, w)."""
         if self.weights is not None:
             self._add(self.weights, start, weights)
-        self.leave()
 
     def _add(self, target: np.ndarray, start: tuple[int, int, int], values: np.ndarray) -> None:
         depth, height, width = values.shape
