@@ -145,8 +145,8 @@ def make_inputs(folder: Path, settings: dict) -> None:
     else:
         from dense import build_model
 
-        overrides = {"num_classes": settings["classes"]} | ({} if settings["width"] == 1 else {"width": settings["width"]})
-        graph = build_model(settings["model"], **overrides).graph().eval()
+        overrides = {} if settings["width"] == 1 else {"width": settings["width"]}
+        graph = build_model(settings["model"], num_classes=settings["classes"], **overrides).graph().eval()
     with torch.inference_mode():
         traced = torch.jit.trace(graph, torch.zeros(1, 1, *settings["patch"]), check_trace=False)
     traced.save(str(folder / "network.pt"))
@@ -163,7 +163,7 @@ def main() -> None:
     from _common import paired, report, table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="stunet_small", help="or 'convolution': one of 1^3, to see all but a network")
+    parser.add_argument("--model", default="stunet_small", help="or 'convolution': one of 1^3, to see the rest")
     parser.add_argument("--width", type=float, default=0.5, help="factor of the network's channels; 1: as published")
     parser.add_argument("--classes", type=int, default=25)
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 128), help="Z Y X")
