@@ -6,5 +6,6 @@ with read_base():
     from ._base_.volume import *
 
 from dense.models.stunet import STUNet, VolumeModel
+from dense.models.stunet.losses import DiceCrossEntropy
 
-model = dict(type=VolumeModel, network=dict(type=STUNet, name="stunet_huge"))
+model = dict(type=VolumeModel, network=dict(type=STUNet, name="stunet_huge"), loss=dict(type=DiceCrossEntropy))

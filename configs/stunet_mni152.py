@@ -10,14 +10,17 @@ with read_base():
 
 from dense.engine.hooks import TimeBudget
 from dense.models.stunet import STUNet, VolumeModel
+from dense.models.stunet.losses import DiceCrossEntropy
 from torch.optim import AdamW
 
 data_root = "data/mni152"
 # mirrored copies left to right only: brains are not alike front to back
 task.update(size=(64, 64, 64), mirror=(2,), channels=("T1",), classes=("background", "fluid", "grey", "white"),
             palette=((0, 0, 0), (60, 120, 240), (225, 180, 60), (235, 235, 235)))
-model = dict(type=VolumeModel, network=dict(type=STUNet, name="stunet_small", width=0.375, num_classes=4,
-                                            pool=((2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1))))
+model = dict(
+    type=VolumeModel, loss=dict(type=DiceCrossEntropy),
+    network=dict(type=STUNet, name="stunet_small", width=0.375, num_classes=4,
+                 pool=((2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1))))
 train_dataloader.update(num_workers=1)
 train_dataloader["dataset"]["length"] = 200
 optim_wrapper["optimizer"] = dict(type=AdamW, lr=2e-3, weight_decay=0.02)

@@ -5,11 +5,12 @@ import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.evaluator import BaseMetric
 
-from dense.errors import DatasetError
+from dense.errors import DatasetError, MissingDependencyError
 from dense.evaluation.volume import ClassFigures, measure_volume, summarise_volumes
 from dense.io import atomic_path
 from dense.registry import METRICS
@@ -30,6 +31,9 @@ class VolumeMetrics(BaseMetric):
     def __init__(self, tolerance: float = 1.0, ignore: int | None = -1, surfaces: bool = True,
                  table: str | Path | None = None, **kwargs):
         super().__init__(**kwargs)
+        if surfaces and find_spec("monai") is None:  # not at the end of the first volume
+            raise MissingDependencyError("VolumeMetrics: surface Dice and HD95 need MONAI. Remedy: pip install "
+                                         "'dense[medical]', or surfaces=False")
         self.tolerance, self.ignore, self.surfaces, self.table = tolerance, ignore, surfaces, table
 
     @property

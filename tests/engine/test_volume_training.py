@@ -171,6 +171,8 @@ def test_the_published_recipe(name):
     assert load_config(f"stunet_{name}", Settings()).train_cfg.max_iters == 250 * 1000
     assert cfg.train_dataloader.batch_size == 2 and cfg.task["size"] == (128, 128, 128)
     assert cfg.model["network"]["name"] == f"stunet_{name}"
+    batch = load_config(f"stunet_{name}", Settings(options=["model.loss.batch_dice=True"]))
+    assert MODELS.build(batch.model.loss).batch_dice and MODELS.build(cfg.model.loss).ignore == -1
 
 
 def test_a_cube_for_a_side():
