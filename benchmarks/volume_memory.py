@@ -115,6 +115,7 @@ def main() -> None:
         gib = {key: f"{values[key] / 2**30:.2f}" for key in ("network", "beside", "mapped")}
         rows.append((classes, args.max_memory, gib["network"], gib["beside"], gib["mapped"],
                      values["patches"], f"{values['seconds']:.0f}"))
+        print(f"{classes} classes: {values}", file=sys.stderr, flush=True)  # the next one may take long
     head = ("classes", "limit", "network, GiB", "beside it, GiB", "mapped, GiB", "patches", "seconds")
     shape = " x ".join(map(str, args.shape))
     report(f"Memory of a volume of {shape}, patches of {args.patch}^3", table(head, rows), results, args.json)
