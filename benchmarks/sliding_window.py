@@ -5,9 +5,9 @@
     python benchmarks/sliding_window.py --spacing 1.1 1.3 1.3       with resampling to 1.5 mm and back, without MONAI
     python benchmarks/sliding_window.py --model convolution --shape 256 256 256 --patch 96 96 96 --rounds 3
 
-The same traced network with the same weights, windows (the default shape lets MONAI place them alike), mirroring and
-batch of 1. MONAI's inferer does not mirror: its network is one that averages the copies, as its users write it. Each
-run is a process of its own: from an array to labels, after a pass of the network; imports and loading are not counted.
+The same traced network with the same weights, windows (the default shape lets MONAI place them alike) and mirroring.
+MONAI's inferer does not mirror: its network is one that averages the copies, as its users write it. Each run is a
+process of its own: from an array to labels, after a pass of the network; imports and loading are not counted.
 Sides take turns, in an order that rotates; ratios are of the runs of a round. 'peak' is that of the process, 'above'
 what came on top of what it had after the pass of the network. Agreement is the share of labels equal to dense's.
 """
@@ -55,7 +55,8 @@ def by_dense(network, values: np.ndarray, settings: dict) -> np.ndarray:
 
     task = VolumeTask(size=settings["patch"], spacing=(TARGET,) * 3, normalisation=("zscore",),
                       classes=tuple(f"class {i}" for i in range(settings["classes"])))
-    return task.segment(values, settings["spacing"], forward, "mirrored" if settings["mirror"] else "plain")
+    mode = "mirrored" if settings["mirror"] else "plain"
+    return task.segment(values, settings["spacing"], forward, mode, settings["batch"])
 
 
 def by_nnunet(network, values: np.ndarray, settings: dict) -> np.ndarray:
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 128), help="Z Y X")
     parser.add_argument("--patch", type=int, nargs=3, default=(64, 64, 64))
     parser.add_argument("--spacing", type=float, nargs=3, default=(TARGET,) * 3, help=f"the network's is {TARGET}")
+    parser.add_argument("--batch", type=int, default=1, help="of dense; MONAI's is 1, nnU-Net's is always 1")
     parser.add_argument("--plain", action="store_true", help="without mirrored copies")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)

@@ -179,7 +179,9 @@ class Blending:
         tensors = np.empty((self.batch, self.prepared.values.shape[0], *self.plan.size), np.float32)
         for start, following in zip(starts, (*starts[1:], self.plan.padded[axis]), strict=True):
             for box, copies in self._outputs(self.plan.boxes(axis, start), tensors):
-                if self._take(box, copies):
+                finished = self._take(box, copies)
+                copies.clear()  # their memory is the network's again
+                if finished:
                     done += 1
                     if self.say:
                         self.say(done, total)
