@@ -57,11 +57,12 @@ class Surface:
 
 
 def surface_of(mask: np.ndarray, spacing: tuple[float, float, float], affine: np.ndarray | None = None,
-               smooth: int = 15) -> Surface | None:
+               smooth: int = 15, start: tuple[int, int, int] = (0, 0, 0)) -> Surface | None:
     """The closed surface around a mask (Z, Y, X), None of an empty one.
 
     spacing: mm along z, y, x, used where there is no ``affine`` (from an index (x, y, z) to RAS mm). smooth: passes of
-    Taubin's smoothing (Taubin, "A signal processing approach to fair surface design", 1995); 0 leaves the steps.
+    Taubin's smoothing (Taubin, "A signal processing approach to fair surface design", 1995); 0 leaves the steps. start:
+    index (z, y, x) of the mask's first voxel, where it is a part of the volume.
 
     Raises MissingDependencyError without scikit-image.
     """
@@ -70,27 +71,16 @@ def surface_of(mask: np.ndarray, spacing: tuple[float, float, float], affine: np
     except ImportError as error:
         raise MissingDependencyError(f"surfaces need scikit-image, which cannot be imported ({error}). Remedy: pip "
                                      "install 'dense[medical]'") from error
-    box = _box(mask)
-    if box is None:
+    if not mask.any():
         return None
-    part = np.pad(mask[box].astype(np.float32), 1)  # so that it is closed at the volume's borders
+    part = np.pad(mask.astype(np.float32), 1)  # so that it is closed at the volume's borders
     # Lewiner's variant leaves edges with four triangles where the values of a mask are a tie
     vertices, faces, _, _ = marching_cubes(part, 0.5, method="lorensen")
-    vertices = (vertices + [b.start - 1 for b in box])[:, ::-1].astype(np.float64)  # x, y, z
+    vertices = (vertices + [s - 1 for s in start])[:, ::-1].astype(np.float64)  # x, y, z
     turn, origin = (np.diag(spacing[::-1]), np.zeros(3)) if affine is None else (affine[:3, :3], affine[:3, 3])
     made = Surface(_smoothed(vertices @ turn.T + origin, faces, smooth).astype(np.float32), faces.astype(np.int32),
                    "voxels" if affine is None else "RAS")
     return made if made.volume_ml >= 0 else replace(made, faces=made.faces[:, ::-1].copy())
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    box = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not there.size:
-            return None
-        box.append(slice(int(there[0]), int(there[-1]) + 1))
-    return tuple(box)
 
 
 def _smoothed(vertices: np.ndarray, faces: np.ndarray, passes: int) -> np.ndarray:

@@ -64,13 +64,13 @@ def _extra(target: Path, kind: str) -> Path:
 def write_surfaces(result: VolumeResult, folder: Path, suffix: str) -> None:
     """CLASS.ply or CLASS.stl in the folder, of each class that occurs; those of an earlier run are removed."""
     check_folder(folder)
-    for extent, name in zip(result.extents(), mask_names(result.classes)[1:], strict=True):
-        file = folder / f"{name}.{suffix}"
-        surface = result.surface(extent.index) if extent.voxels else None
-        if surface is None:
-            file.unlink(missing_ok=True)
-        else:
-            surface.save(file, extent.name)
+    names = mask_names(result.classes)
+    absent = set(range(1, len(names)))
+    for index, surface in result.surfaces():
+        absent.remove(index)
+        surface.save(folder / f"{names[index]}.{suffix}", result.classes[index])
+    for index in absent:
+        (folder / f"{names[index]}.{suffix}").unlink(missing_ok=True)
 
 
 def volume_table() -> RunTable:

@@ -1,7 +1,7 @@
 """Results of volumetric segmentation: the class of every voxel, volumes in ml, planes, surfaces, probabilities."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -89,17 +89,35 @@ class VolumeResult(Result):
 
     def mask(self, which: int | str) -> np.ndarray:
         """bool (Z, Y, X): where a class is, by index or name. ValueError if there is no such class."""
+        return self.volume == self.index_of(which)
+
+    def index_of(self, which: int | str) -> int:
+        """The index of a class, by index or name. ValueError if there is no such class."""
         if isinstance(which, str):
             if which not in self.classes:
                 raise ValueError(f"no class is called {which!r}; the classes are {', '.join(self.classes)}")
             which = self.classes.index(which)
         elif not 0 <= which < len(self.classes):
             raise ValueError(f"class {which}: the classes are 0 to {len(self.classes) - 1}")
-        return self.volume == which
+        return which
 
     def surface(self, which: int | str, smooth: int = 15) -> Surface | None:
         """The surface of a class in mm, None where it does not occur; see ``dense.inference.surfaces``."""
-        return surface_of(self.mask(which), self.spacing, self.affine, smooth)
+        index = self.index_of(which)
+        return dict(self.surfaces([index], smooth)).get(index)
+
+    def surfaces(self, which: Sequence[int] | None = None, smooth: int = 15) -> Iterator[tuple[int, Surface]]:
+        """(index, surface) of classes that occur, one after the other: those given, or all but the background."""
+        from scipy.ndimage import find_objects
+
+        boxes = find_objects(self.volume)  # of all classes in one pass
+        for index in range(1, len(self.classes)) if which is None else which:
+            box = boxes[index - 1] if 0 < index <= len(boxes) else None if index else (slice(0, None),) * 3
+            if box is not None:
+                start = tuple(b.start for b in box)
+                surface = surface_of(self.volume[box] == index, self.spacing, self.affine, smooth, start)
+                if surface is not None:
+                    yield index, surface
 
     def planes(self, height: int = 480, opacity: float = 0.45, at: Sequence[int] | None = None,
                legend: bool = True) -> np.ndarray:

@@ -177,3 +177,13 @@ def test_the_published_recipe(name):
 
 def test_a_cube_for_a_side():
     assert load_config("stunet_small", Settings(size=96)).task["size"] == (96, 96, 96)
+
+
+def test_the_command_takes_every_baseline():
+    from argparse import ArgumentParser
+
+    from dense.commands.test import add_arguments
+
+    parser = ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args(["c", "w", "--baselines", *testing.BASELINES]).baselines == list(testing.BASELINES)

@@ -35,6 +35,8 @@ def test_a_ball_is_closed_and_where_it_should_be(affine, smooth):
     assert_closed(surface)
     turn = np.diag([1.5, 1.25, 2, 1]) if affine is None else affine
     assert surface.volume_ml == pytest.approx(mask.sum() * abs(np.linalg.det(turn[:3, :3])) / 1000, rel=0.02)
+    part = surface_of(mask[1:, 2:], spacing, affine, smooth, (1, 2, 0))
+    np.testing.assert_allclose(part.vertices, surface.vertices, atol=1e-4)
     centre = turn @ (13, 12, 9, 1)
     np.testing.assert_allclose(surface.vertices.mean(0), centre[:3], atol=0.1)
     assert surface.frame == ("voxels" if affine is None else "RAS")

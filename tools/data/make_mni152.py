@@ -34,7 +34,8 @@ LABELS = {"background": 0, "fluid": 1, "grey": 2, "white": 3, "ignore": 4}
 HELD_OUT, GAP = (-50.0, -10.0), 5.0  # mm along y
 NOTICE = """\
 T1 and tissue maps: ICBM 152 nonlinear template 2009a, as in the wheel of nilearn 0.12.1 (BSD-3-Clause, which does not
-cover the template; nilearn's documents state its licence as unknown). Its makers' notice:
+cover the template; nilearn's documents state its licence as unknown). Its makers' notice, as BrainImAccs/fatbACPC
+quotes it (templates/README.md) from the page of these templates, for release 2009c:
 
 Copyright (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill
 University. Permission to use, copy, modify, and distribute this software and its documentation for any purpose and
