@@ -1,7 +1,7 @@
 """Narrow STU-Net on tissues of the MNI152 template (tools/data/make_mni152.py makes data/mni152), minutes on a CPU.
 
-Ours: all of it but the architecture and the augmentation: three eighths of the channels, patches of 64 voxels, AdamW,
-time budget, EMA. One brain, an average, is trained on and validated on, in different parts; see make_mni152.py.
+Ours: all of it but the architecture and the augmentation: three eighths of the channels, patches of 64 voxels of 1 mm,
+AdamW, time budget, EMA. One brain, an average, is trained on and validated on, in different parts; see make_mni152.py.
 """
 from mmengine.config import read_base
 
@@ -15,7 +15,8 @@ from torch.optim import AdamW
 
 data_root = "data/mni152"
 # mirrored copies left to right only: brains are not alike front to back
-task.update(size=(64, 64, 64), mirror=(2,), channels=("T1",), classes=("background", "fluid", "grey", "white"),
+task.update(size=(64, 64, 64), spacing=(1.0, 1.0, 1.0), mirror=(2,), channels=("T1",),
+            classes=("background", "fluid", "grey", "white"),
             palette=((0, 0, 0), (60, 120, 240), (225, 180, 60), (235, 235, 235)))
 model = dict(
     type=VolumeModel, loss=dict(type=DiceCrossEntropy),

@@ -4,9 +4,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -177,7 +179,9 @@ class Blending:
         tensors = np.empty((self.batch, self.prepared.values.shape[0], *self.plan.size), np.float32)
         for start, following in zip(starts, (*starts[1:], self.plan.padded[axis]), strict=True):
             for box, copies in self._outputs(self.plan.boxes(axis, start), tensors):
-                if self._take(box, copies):
+                finished = self._take(box, copies)
+                copies.clear()  # their memory is the network's again
+                if finished:
                     done += 1
                     if self.say:
                         self.say(done, total)
@@ -332,8 +336,11 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def default_memory() -> int:
-    """Bytes for arrays beside the network: half of the machine's memory."""
+    """Bytes for arrays beside the network: half of the machine's memory, or of what its container may take."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 1 << 32
+        machine = 1 << 33
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return machine // 2

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import mmap
 import os
@@ -33,12 +34,12 @@ class Sums:
     def add(self, label: int, start: tuple[int, int, int], values: np.ndarray) -> None:
         """Add weighted ``values`` (d, h, w) of one class at ``start`` of the grid."""
         self._add(self.values[label], start, values)
+        self.leave()
 
     def close_patch(self, start: tuple[int, int, int], weights: np.ndarray) -> None:
         """To be called after the values of all classes of a patch, with its weights (d, h, w)."""
         if self.weights is not None:
             self._add(self.weights, start, weights)
-        self.leave()
 
     def _add(self, target: np.ndarray, start: tuple[int, int, int], values: np.ndarray) -> None:
         depth, height, width = values.shape
@@ -95,12 +96,7 @@ class TemporaryArray:
         LOGGER.info("sums of patches: %s in a temporary file in %s", gib(size), folder)
         self._file = tempfile.TemporaryFile(dir=folder, prefix="dense-")  # noqa: SIM115
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._file.fileno(), 0, size)
-            else:
-                self._file.truncate(size)
-                if shutil.disk_usage(folder).free < size:
-                    raise OSError("no space left on the device")
+            _take_space(self._file.fileno(), size, folder)
             self._map = mmap.mmap(self._file.fileno(), size)
         except OSError as error:
             self._file.close()
@@ -120,6 +116,20 @@ class TemporaryArray:
         with contextlib.suppress(BufferError):  # a view is still about; the map goes with it
             self._map.close()
         self._file.close()
+
+
+def _take_space(file: int, size: int, folder: str) -> None:
+    """Make a file ``size`` bytes long. OSError where there is no room."""
+    try:
+        return os.posix_fallocate(file, 0, size)
+    except AttributeError:  # not on this system
+        pass
+    except OSError as error:  # not on this file system
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.truncate(file, size)
 
 
 def gib(size: float) -> str:

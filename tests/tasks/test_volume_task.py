@@ -1,6 +1,7 @@
 """Volumes by slabs: the same labels as with all in memory at once, within memory, and what is said of bad input."""
 import errno
 import os
+import shutil
 import sys
 import tracemalloc
 
@@ -15,6 +16,7 @@ from dense.tasks.volume_blend import Blending, read_patch, softmax
 from dense.tasks.volume_plan import Box, patch_weights, plan_volume, summed_weights
 from dense.tasks.volume_prepare import input_resampling, output_resampling
 from dense.tasks.volume_resample import coarse_axis, find_scipy
+from dense.tasks.volume_sums import TemporaryArray
 
 MIB = 1 << 20
 
@@ -301,6 +303,24 @@ def test_a_full_disk_is_an_error_with_a_remedy(monkeypatch, tmp_path):
     with pytest.raises(DenseError, match=r"No space left.*TMPDIR"):
         task.segment(toy_values((1, 70, 50, 60)), (1.5, 1.5, 1.5), toy_network(40), "plain", max_memory=20 * MIB)
     assert not list(tmp_path.iterdir())
+
+
+def test_file_systems_that_cannot_take_space_at_once(monkeypatch, tmp_path):
+    def unable(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", unable, raising=False)
+    array = TemporaryArray((3, 50), np.float32)
+    assert array.array.shape == (3, 50) and not array.array.any()
+    array.array[1] = 7
+    array.leave()
+    assert array.array.sum() == 350
+    array.close()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(DenseError, match="No space left"):
+        TemporaryArray((3, 50), np.float32)
 
 
 # ---- bad and unusual input
