@@ -106,9 +106,17 @@ def initialise(backbone: nn.Module) -> None:
     """Initial weights of mmdet's backbone; once, so that a later call for the whole model leaves it alone."""
     if any(p.is_meta for p in backbone.parameters()):
         return
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
     backbone._dump_init_info = lambda: None  # which would list every tensor
-    backbone.init_weights()
-    del backbone._dump_init_info
+    try:
+        logger.setLevel("ERROR")  # Swin warns that its weights are initial ones
+        backbone.init_weights()
+    finally:
+        logger.setLevel(level)
+        del backbone._dump_init_info
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:

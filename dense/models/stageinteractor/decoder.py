@@ -44,8 +44,9 @@ class BoxAttention(nn.Module):
         attn = self.attn
         projected = F.linear(query, attn.in_proj_weight, attn.in_proj_bias)
         q, k, v = (t.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for t in projected.chunk(3, -1))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        return query + attn.out_proj(mixed.transpose(1, 2).flatten(2))
+        # written out: few queries, and the layout of PyTorch's fused kernel differs from that of its ONNX export
+        weights = torch.softmax(q @ k.transpose(-1, -2) * attn.head_dim ** -0.5 + bias, -1)
+        return query + attn.out_proj((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):

@@ -58,7 +58,9 @@ class PointSampler(nn.Module):
         total = None
         for index, (features, stride) in enumerate(zip(levels, strides, strict=True)):
             height, width = features.shape[-2:]
-            grid = 2 * xy / xy.new_tensor([width * stride, height * stride]) - 1
+            # each axis by itself: a tensor made of both sizes would be a constant of exported graphs
+            grid = torch.stack([xy[..., axis] * (2 / (size * stride)) - 1
+                                for axis, size in enumerate((width, height))], -1)
             by_group = features.unflatten(1, (self.groups, -1)).flatten(0, 1)
             read = F.grid_sample(by_group, grid.to(features.dtype), mode="bilinear", padding_mode="zeros",
                                  align_corners=False)
