@@ -1,4 +1,5 @@
 """Models: one home per system. Importing this fills the registries and the table of names."""
 import dense.models.deeperaser
 import dense.models.ffnet
-import dense.models.isnet  # noqa: F401
+import dense.models.isnet
+import dense.models.stageinteractor  # noqa: F401

@@ -1,4 +1,4 @@
-"""Class names and colours: those of Cityscapes, and colours for any number of classes."""
+"""Class names and colours: Cityscapes' and COCO's, and colours for any number of classes."""
 from __future__ import annotations
 
 # Cityscapes' 19 classes of evaluation in the order of their train ids, with the data set's colours
@@ -9,6 +9,17 @@ CITYSCAPES = {
     "person": (220, 20, 60), "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
     "train": (0, 80, 100), "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
 }
+
+# COCO's 80 classes of detection in the order of their ids (which have gaps)
+COCO = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush")
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
