@@ -73,7 +73,8 @@ def place(rng: Generator, rgba: np.ndarray, side: float, turn: float) -> np.ndar
     goal = corners * rng.uniform(0.92, 1.08, (4, 2)) @ matrix.T * scale
     half = np.abs(goal).max(axis=0) * (1 + MARGIN)
     size = np.ceil(2 * half).astype(int)
-    warp = cv2.getPerspectiveTransform((corners + (w / 2, h / 2)).astype(np.float32), (goal + half).astype(np.float32))
+    middle = np.array([w / 2, h / 2])
+    warp = cv2.getPerspectiveTransform((corners + middle).astype(np.float32), (goal + half).astype(np.float32))
     how = cv2.INTER_LINEAR if scale <= 1 else cv2.INTER_CUBIC
     return np.clip(cv2.warpPerspective(source, warp, (int(size[0]), int(size[1])), flags=how), 0, 1)
 
@@ -87,9 +88,8 @@ def see(objects: Sequence[Placed], size: tuple[int, int]) -> list[Seen]:
         for index, one in enumerate(left):
             ys, xs, rows, columns = one.window(size)
             owner[ys, xs][one.patch[rows, columns, 3] > 0.5] = index
-        seen = [Seen(one, owner == i, 0.0) for i, one in enumerate(left)]
-        seen = [Seen(s.placed, s.mask, np.count_nonzero(s.mask) / max(1, np.count_nonzero(s.placed.patch[..., 3] > 0.5)))
-                for s in seen]
+        whole = [max(1, np.count_nonzero(one.patch[..., 3] > 0.5)) for one in left]
+        seen = [Seen(one, owner == i, np.count_nonzero(owner == i) / whole[i]) for i, one in enumerate(left)]
         poor = [s for s in seen if s.share < LEAST_VISIBLE or np.count_nonzero(s.mask) < LEAST_PIXELS]
         if not poor:
             return seen

@@ -13,7 +13,6 @@ import numpy as np
 
 from dense.errors import DatasetError
 
-# ruff: noqa: SIM905 (a list of names reads better so)
 CLASSES = ("bird", "fish", "insect", "mammal", "fruit", "flower", "tool", "vehicle")
 KINDS = ("photographs", "drawings")
 SPLITS = ("train", "val")
@@ -25,7 +24,7 @@ SOURCES = {
     "drawings": sources.SOURCES["fluent-emoji"],
 }
 
-# how far objects of a class may be turned, in degrees, and whether a mirrored one is still one
+# how far objects of a class may be turned, in degrees
 TURN = {"bird": 15, "fish": 40, "insect": 180, "mammal": 12, "fruit": 180, "flower": 180, "tool": 180, "vehicle": 8}
 
 _STAMPS = {

@@ -4,7 +4,7 @@
     python tools/data/make_detection.py                                       the bundled set, data/detection
     python tools/data/make_detection.py -o data/objects --objects photographs --train 6000 --val 400
 
-Photographs of objects come from a Debian package under the GPL: what is made of them is under it, too. Drawings are MIT.
+Photographs of objects come from a Debian package under the GPL: so is what is made of them. Drawings are MIT.
 Objects and backgrounds of the two splits are different ones. The same seed and library versions give the same pictures,
 whatever the number of processes. Needs npm, pip, apt-get and dpkg-deb for the first run; the sources stay in --sources.
 """
@@ -55,8 +55,8 @@ README = """# Objects
 |---|---:|---:|
 {table}
 
-Made by `python tools/data/make_detection.py --objects {objects} --seed {seed} --train {train} --val {val}`, which fetches
-the sources by package name and gives the same pictures for the same seed and library versions.
+Made by `python tools/data/make_detection.py --objects {objects} --seed {seed} --train {train} --val {val}`, which
+fetches the sources by package name and gives the same pictures for the same seed and library versions.
 
 ## Limits
 
@@ -181,11 +181,11 @@ def _licences(plan: Plan, whole: dict[str, dict]) -> str:
     used = Counter(i["background"] for v in whole.values() for i in v["images"])
     free = "photographs" not in plan.kinds
     notice = ["# Licences of the sources\n",
-              "The pictures are derived works: composites of what is named here, cropped, scaled, turned, recoloured and\n"
-              "partly covered. The text of CC-BY-4.0 is at creativecommons.org/licenses/by/4.0. " + (
+              "The pictures are derived works: composites of what is named here, cropped, scaled, turned,\n"
+              "recoloured and partly covered. The text of CC-BY-4.0 is at creativecommons.org/licenses/by/4.0. " + (
                   "No source asks for share-alike.\n" if free else
-                  "The photographs of objects\nare under the GPL, so that these pictures may be handed on under GPL-3.0 "
-                  "(which GPL-2.0-or-later allows, and\nwhich goes with CC-BY-4.0 and Apache-2.0) only.\n")]
+                  "The\nphotographs of objects are under the GPL, so that these pictures may be handed on under "
+                  "GPL-3.0\n(which GPL-2.0-or-later allows, and which goes with CC-BY-4.0 and Apache-2.0) only.\n")]
     for key, source in [*((k, objects.SOURCES[k]) for k in plan.kinds), *sources.SOURCES.items()]:
         files = sorted(b.split(": ")[1] for b in used if b.split(": ")[0] == key)
         if key in plan.kinds or files:
