@@ -33,7 +33,8 @@ from _detection_compose import render, scatter, see
 from make_cutouts import MIT_TEXT
 
 from dense.errors import DenseError
-from dense.io import write_bytes, write_json, write_text
+from dense.io import write_bytes, write_text
+from dense.io.coco import coco_text
 from dense.io.rle import encode_rle
 
 ASPECTS = (1.0, 4 / 3, 4 / 3, 3 / 2, 16 / 9, 3 / 4, 2 / 3)
@@ -156,7 +157,7 @@ def make(plan: Plan, counts: dict[str, int], jobs: int = 1) -> dict[str, dict]:
             if sys.stderr.isatty() or number % 500 == 0:
                 print(f"{split}: {number}/{count}", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
         (plan.out / "annotations").mkdir(exist_ok=True)
-        write_json(plan.out / "annotations" / f"instances_{split}.json", values)
+        write_text(plan.out / "annotations" / f"instances_{split}.json", coco_text(values))
         whole[split] = values
     write_text(plan.out / "README.md", _readme(plan, counts, whole))
     write_text(plan.out / "LICENSES.md", _licences(plan, whole))
