@@ -7,7 +7,7 @@
 
 What IN is, is seen from it: a .json file; a folder with .xml files; a folder with labels/*.txt and data.yaml. Boxes
 come back exactly (to ten decimals of a pixel); masks stay in COCO's JSON only, and crowds have no form in YOLO's: what
-is lost is counted. Exit code: 0 without errors in the data, 1 with some (the good boxes are converted all the same), 2 if it
+is lost is counted. Exit code: 0 without errors in the data, 1 with some (good boxes are converted all the same), 2 if it
 could not be done.
 """
 from __future__ import annotations
