@@ -51,7 +51,7 @@ class TestModel(ModelTester):
     name, overrides = NAME, SMALL
     size, odd_sizes = (64, 96), ((97, 131), (65, 70))
     learning_rate, batch_tolerance = 1e-3, 1e-4  # rounding grows from stage to stage
-    onnx_tolerance, onnx_options = 1e-3, {"dynamo": True, "opset_version": 18}  # noqa: RUF012
+    onnx_tolerance, onnx_options = 1e-3, {"dynamo": True, "opset_version": 18}
 
     def make_data(self, size, count=2):
         return make_objects(size, count)
