@@ -112,7 +112,7 @@ def read_coco(path: str | Path, folder: str | Path, classes: Sequence[str] | Non
     names = tuple(named.values()) if classes is None else tuple(classes)
     if missing := [n for n in names if n not in named.values()]:
         raise DatasetError(f"{path}: has no category {', '.join(missing[:SOME])}; it has "
-                           f"{', '.join(list(named.values())[:20])}. Remedy: make the task's classes and the file agree")
+                           f"{', '.join(list(named.values())[:20])}. Remedy: make task['classes'] and the file agree")
     index = {i: names.index(n) for i, n in named.items() if n in names}
     pictures = _pictures(content, Path(folder), problems)
     objects: dict[int, list[tuple]] = {i: [] for i in pictures}
