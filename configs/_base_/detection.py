@@ -1,9 +1,9 @@
 """Shared by the detection configs: COCO, its pipelines and evaluation, the recipe of 12 epochs, hooks, logs.
 
 Published: AdamW of 2.5e-5, weight decay 1e-4, gradients clipped at 1, 2 pictures on each of 8 GPUs (a batch of 16),
-warm-up over 500 iterations, 12 epochs with steps after 8 and 11, pictures of 800 x 1333, flips. 117,266 of COCO's training
-pictures have objects: an epoch is 7330 iterations of 16. On other numbers of GPUs set ``train_dataloader.batch_size``
-or ``accumulate`` so that a batch is 16.
+warm-up over 500 iterations, 12 epochs with steps after 8 and 11, pictures of 800 x 1333, flips. 117,266 of COCO's
+training pictures have objects: an epoch is 7330 iterations of 16. On other numbers of GPUs set
+``train_dataloader.batch_size`` or ``accumulate`` so that a batch is 16.
 """
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
