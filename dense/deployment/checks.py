@@ -89,8 +89,9 @@ def register_check(kind: str) -> Callable[[type[TaskCheck]], type[TaskCheck]]:
 
 def check_of(task: Task) -> TaskCheck | None:
     """The check of a task, or None."""
+    import dense.deployment.detection_check
     import dense.deployment.erase_check
-    import dense.deployment.semantic_check  # noqa: F401  both register themselves
+    import dense.deployment.semantic_check  # noqa: F401  they register themselves
 
     return CHECKS[task.kind](task) if task.kind in CHECKS else None
 

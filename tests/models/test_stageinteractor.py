@@ -50,11 +50,15 @@ def make_objects(size, count=2):
 class TestModel(ModelTester):
     name, overrides = NAME, SMALL
     size, odd_sizes = (64, 96), ((97, 131), (65, 70))
-    learning_rate = 1e-3
-    onnx_tolerance = 1e-3
+    learning_rate, batch_tolerance = 1e-3, 1e-4  # rounding grows from stage to stage
+    onnx_tolerance, onnx_options = 1e-3, {"dynamo": True, "opset_version": 18}
 
     def make_data(self, size, count=2):
         return make_objects(size, count)
+
+    @pytest.mark.slow
+    def test_onnx_runtime_gives_the_same_outputs(self, tmp_path):
+        super().test_onnx_runtime_gives_the_same_outputs(tmp_path)
 
     def check_outputs(self, outputs, inputs):
         assert len(outputs) == 4
@@ -334,7 +338,7 @@ def test_initial_stages_say_one_percent_and_leave_boxes_alone():
     xyzr = to_xyzr(torch.tensor([[[2.0, 2, 40, 50]] * 4]))
     logits, delta, state = stage(levels, State(torch.randn(1, 4, 32), xyzr, Operators()))
     assert torch.equal(state.xyzr, xyzr) and not delta.any()
-    assert 0.001 < float(logits.sigmoid().mean()) < 0.1
+    assert 0.001 < logits.sigmoid().mean().item() < 0.1
 
 
 # the model

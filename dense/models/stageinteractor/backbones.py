@@ -13,6 +13,8 @@ SWINS = {"swin_t": dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12,
          "swin_s": dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24))}
 X101 = "x101"
 NAMES = (*RESNETS, X101, *SWINS)
+NO_MMDET = ("StageInteractor is composed by mmdetection, which cannot be imported ({}). Remedy: pip install "
+            "'dense[det]'")
 DROP_PATH = 0.2  # of Swin in training: mmdet's for detection; the paper's is not known
 
 
@@ -79,8 +81,7 @@ def need_mmdet() -> bool:
     try:
         import mmdet.models  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(f"StageInteractor is composed by mmdetection, which cannot be imported ({error}). "
-                                     "Remedy: pip install 'dense[det]'") from error
+        raise MissingDependencyError(NO_MMDET.format(error)) from error
     return stand_in
 
 

@@ -19,9 +19,9 @@ def to_xyxy(xyzr: Tensor) -> Tensor:
 
 
 def to_xyzr(xyxy: Tensor) -> Tensor:
-    """(..., 4) xyxy of positive width and height -> (..., 4) xyzr."""
+    """(..., 4) xyxy -> (..., 4) xyzr; sides below a hundredth of a pixel, and negative ones, are that long."""
     low, high = xyxy.chunk(2, -1)
-    width, height = (high - low).log2().chunk(2, -1)
+    width, height = (high - low).clamp(min=0.01).log2().chunk(2, -1)
     return torch.cat((0.5 * (low + high), 0.5 * (width + height), height - width), -1)
 
 

@@ -10,8 +10,8 @@ from mmengine.dist import all_reduce
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from dense.errors import ConfigError
-from dense.models.stageinteractor.backbones import backbone_config, initialise, load_backbone, need_mmdet
+from dense.errors import ConfigError, MissingDependencyError
+from dense.models.stageinteractor.backbones import NO_MMDET, backbone_config, initialise, load_backbone, need_mmdet
 from dense.models.stageinteractor.boxes import to_xyxy
 from dense.models.stageinteractor.decoder import Decoder, StageOutput, make_stages, run_stages
 from dense.models.stageinteractor.graph import DetectionGraph
@@ -25,12 +25,15 @@ from dense.tasks import DetectionTask, as_task
 from dense.tasks.detection import MULTIPLE
 from dense.tasks.palettes import COCO
 
-need_mmdet()
-from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.models.detectors import SparseRCNN
-from mmdet.models.roi_heads import CascadeRoIHead
+try:
+    need_mmdet()
+    from mmdet.models.data_preprocessors import DetDataPreprocessor
+    from mmdet.models.detectors import SparseRCNN
+    from mmdet.models.roi_heads import CascadeRoIHead
 
-from dense.models.stageinteractor.assigner import CrossStageAssigner
+    from dense.models.stageinteractor.assigner import CrossStageAssigner
+except ImportError as error:
+    raise MissingDependencyError(NO_MMDET.format(error)) from error
 
 
 def default_task(num_classes: int = 80, queries: int = 100) -> DetectionTask:

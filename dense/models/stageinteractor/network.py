@@ -90,9 +90,10 @@ def part_settings(backbone: str = "r50", num_classes: int = 80, queries: int = 1
 
     backbone: a name of ``dense.models.stageinteractor.backbones``. frozen_stages, norm_eval, dcn: of it; dcn None:
     of x101 alone. width: scales the channels of backbone and decoder. channels: of the decoder, if not 256 * width;
-    hidden: of its feed-forward networks, 8 times as many by default; heads of its attention. groups, points, sub_points:
-    of the sampling, the first stage has ``first_points``. rows: outputs of mixing over points. stages: of the decoder.
-    reuse: False leaves out the operators of earlier stages. recompute: less memory in training, for more time.
+    hidden: of its feed-forward networks, 8 times as many by default; heads of its attention. groups, points,
+    sub_points: of the sampling, the first stage has ``first_points``. rows: outputs of mixing over points. stages: of
+    the decoder. reuse: False leaves out the operators of earlier stages. recompute: nothing inside of a stage is kept
+    for the backward pass: less memory in training, for more time.
 
     Raises ConfigError for settings that contradict each other.
     """
