@@ -14,44 +14,43 @@ from dense.errors import DatasetError, ImageError
 from dense.io.images import image_size
 
 KINDS: dict[str, tuple[str, str, str]] = {
-    "missing picture": ("error", "training and testing on it ends with an error",
-                        "put the file there, or remove the picture's entry"),
-    "unreadable picture": ("error", "training and testing on it ends with an error",
-                           "restore the file from its source"),
-    "size differs from the file": ("error", "training and testing on it ends with an error",
+    "missing picture": ("error", "left out", "put the file there, or remove the picture's entry"),
+    "unreadable picture": ("error", "training and testing end where it comes", "restore the file from its source"),
+    "size differs from the file": ("error", "training and testing end where it comes",
                                    "correct width and height; mind EXIF rotation"),
+    "duplicate picture id": ("error", "the second picture is left out, annotations are the first one's",
+                             "give each picture an id of its own"),
+    "duplicate picture": ("warning", "two pictures", "remove one of the entries"),
     "box is no numbers": ("error", "left out", "four finite numbers: x, y, width, height"),
-    "size not positive": ("error", "left out of training and conversions; in COCO's evaluation an object that cannot "
-                          "be found", "remove the box, or correct it"),
-    "outside the picture": ("error", "left out of training and conversions; in COCO's evaluation an object that cannot "
-                            "be found", "remove the box, or correct the picture's size"),
-    "partly outside the picture": ("warning", "cut off at the edge for training, kept as it is for evaluation",
-                                   "nothing, if it is little"),
+    "size not positive": ("error", "left out", "remove the box, or correct it"),
+    "outside the picture": ("error", "left out", "remove the box, or correct the picture's size"),
+    "partly outside the picture": ("warning", "cut off at the edge; conversions keep the numbers", "correct the box"),
     "unknown category": ("error", "left out", "add the category, or correct the annotation"),
     "unknown picture": ("error", "left out", "add the picture's entry, or remove the annotation"),
-    "duplicate annotation id": ("warning", "both are kept, under new ids", "give each annotation an id of its own"),
-    "duplicate box": ("warning", "kept: both are objects", "remove one, if they are one object"),
-    "duplicate picture": ("warning", "the entries are one", "remove one of them"),
+    "duplicate annotation id": ("warning", "both are kept", "give each annotation an id of its own"),
+    "duplicate box": ("warning", "both are objects", "remove one, if they are one object"),
     "malformed": ("error", "left out", "correct the line or entry"),
     "crowd": ("note", "not trained on; found objects inside count neither for nor against", "nothing"),
-    "difficult": ("note", "an object like others", "nothing"),
+    "difficult": ("note", "objects like others", "nothing"),
     "picture without objects": ("note", "left out of training unless asked for, kept for evaluation", "nothing"),
     "file without entry": ("note", "not used", "nothing"),
 }
 """Kind of finding: level ("error", "warning", "note"), what is done about it, and the remedy."""
 
 LEVELS = ("error", "warning", "note")
+ROUNDING = 1.0  # pixels that a box may reach out of its picture without a word
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """An object. label: index of its class. crowd: a region of many, as COCO marks it. area: of the object's mask
-    where the file gives one. extra: further entries of the file, kept for files of the same form."""
+    where the file gives one. id: in the file. extra: further entries, kept for files of the same form."""
 
     label: int
     xywh: tuple[float, float, float, float]
     crowd: bool = False
     area: float | None = None
+    id: int | str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -62,13 +61,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class BoxPicture:
-    """A picture. name: path below the folder of pictures, with '/'. id: of the file, or counted from 1."""
+    """A picture. name: path below the folder of pictures, with '/'. id: in the file, None where that has none."""
 
     name: str
     width: int
     height: int
     boxes: tuple[Box, ...] = ()
-    id: int = 0
+    id: int | str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def problem(self, box: Box) -> str | None:
@@ -184,7 +183,8 @@ def check_boxes(found: BoxSet, findings: BoxFindings) -> None:
             findings.add("picture without objects", picture.name)
         seen: set[tuple] = set()
         for box in picture.boxes:
-            where = f"{picture.name}, {found.classes[box.label]} at {_words(box.xywh)}"
+            named = picture.name if box.id is None else f"annotation {box.id} of {picture.name}"
+            where = f"{named}, {found.classes[box.label]} at {_words(box.xywh)}"
             if box.crowd:
                 findings.add("crowd", where)
             elif box.extra.get("difficult"):
@@ -192,7 +192,7 @@ def check_boxes(found: BoxSet, findings: BoxFindings) -> None:
             if problem := picture.problem(box):
                 findings.add(problem, where, f"the picture has {picture.width} x {picture.height} pixels"
                              if problem.startswith("outside") else "")
-            elif max(abs(a - b) for a, b in zip(picture.clipped(box), box.xywh, strict=True)) > 1e-6:
+            elif max(abs(a - b) for a, b in zip(picture.clipped(box), box.xywh, strict=True)) > ROUNDING:
                 findings.add("partly outside the picture", where,
                              f"the picture has {picture.width} x {picture.height} pixels")
             key = (box.label, box.crowd, box.xywh)
@@ -241,10 +241,10 @@ def check_stems(pictures: Sequence[BoxPicture], origin: object) -> None:
     stems: dict[str, str] = {}
     for picture in pictures:
         stem = PurePosixPath(picture.name).with_suffix("").as_posix()
-        other = stems.setdefault(stem.casefold(), picture.name)
-        if other != picture.name:
+        if (other := stems.get(stem.casefold())) is not None:
             raise DatasetError(f"{origin}: {other} and {picture.name} would share one file of labels, {stem}. Remedy: "
-                               "rename one of the pictures")
+                               "rename or remove one of the pictures")
+        stems[stem.casefold()] = picture.name
 
 
 def _words(xywh: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Boxes in COCO's JSON: read with everything wrong named, written back as they were."""
+"""COCO's JSON of objects: read with everything wrong named, written back as it was."""
 from __future__ import annotations
 
 import json
@@ -15,13 +15,13 @@ _PARTS = ("images", "annotations", "categories")
 _OWN = ("id", "image_id", "category_id", "bbox", "iscrowd", "area")
 
 
-def read_coco(path: str | Path, keep: bool = True) -> tuple[BoxSet, BoxFindings]:
+def read_coco_file(path: str | Path, keep: bool = True) -> tuple[BoxSet, BoxFindings]:
     """The boxes of an instances file, and what was found in it.
 
     keep: masks and other entries of annotations and pictures as well (memory).
-    Left out are annotations without numbers, of no category, or of no picture; boxes without a size or outside of their
-    picture are in the set (``BoxPicture.usable``), since COCO's evaluation counts them.
-    Raises DatasetError for a file that is no such JSON, or whose ids contradict each other.
+    Left out are annotations without numbers, of no category, or of no picture, and second pictures of an id; boxes
+    without a size or outside of their picture are in the set, but not ``BoxPicture.usable``.
+    Raises DatasetError for a file that is no such JSON, or has two categories of one id or name.
     """
     path = Path(path)
     values = _load(path)
@@ -31,10 +31,10 @@ def read_coco(path: str | Path, keep: bool = True) -> tuple[BoxSet, BoxFindings]
                                "Remedy: an instances file of COCO: images, annotations, categories (results of a "
                                "detector alone are none)")
     categories = [_entry(c, path, f"categories[{i}]", "id", "name") for i, c in enumerate(values["categories"])]
-    ids = tuple(_integer(c["id"], path, "categories") for c in categories)
+    ids = tuple(_identity(c["id"], path, f"categories[{i}]") for i, c in enumerate(categories))
     findings = BoxFindings()
     pictures = _pictures(values["images"], path, findings, keep)
-    boxes: dict[int, list[Box]] = {i: [] for i in pictures}
+    boxes: dict[int | str, list[Box]] = {i: [] for i in pictures}
     labels = {identity: index for index, identity in enumerate(ids)}
     seen: set[Any] = set()
     for index, note in enumerate(values["annotations"]):
@@ -77,43 +77,43 @@ def _entry(value: Any, path: Path, where: str, *keys: str) -> dict:
     return value
 
 
-def _integer(value: Any, path: Path, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DatasetError(f"{path}, {where}: {value!r} is no whole number. Remedy: correct the file")
+def _identity(value: Any, path: Path, where: str) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise DatasetError(f"{path}, {where}: {value!r} is no id. Remedy: a whole number")
     return value
+
+
+def _side(value: Any, path: Path, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < 2**31 or value != int(value):
+        raise DatasetError(f"{path}, {where}: {value!r} is no width or height in pixels. Remedy: correct the file")
+    return int(value)
 
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, int | float | str | None) else json.dumps(value)
 
 
-def _pictures(entries: list, path: Path, findings: BoxFindings, keep: bool) -> dict[int, BoxPicture]:
-    pictures: dict[int, BoxPicture] = {}
-    names: dict[str, int] = {}
+def _pictures(entries: list, path: Path, findings: BoxFindings, keep: bool) -> dict[int | str, BoxPicture]:
+    pictures: dict[int | str, BoxPicture] = {}
+    names: dict[str, int | str] = {}
     for index, entry in enumerate(entries):
         where = f"images[{index}]"
         _entry(entry, path, where, "id", "file_name", "width", "height")
-        identity, width, height = (_integer(entry[k], path, f"{where} {k}") for k in ("id", "width", "height"))
-        if min(width, height) < 1:
-            raise DatasetError(f"{path}, {where}: {width} x {height} is no size of a picture. Remedy: correct the file")
+        identity = _identity(entry["id"], path, where)
+        width, height = (_side(entry[k], path, where) for k in ("width", "height"))
         name = relative_name(str(entry["file_name"]), f"{path}, {where}")
         extra = {k: v for k, v in entry.items() if k not in ("id", "file_name", "width", "height")} if keep else {}
         picture = BoxPicture(name, width, height, id=identity, extra=extra)
         if identity in pictures:
-            other = pictures[identity]
-            if (other.name, other.width, other.height) != (name, width, height):
-                raise DatasetError(f"{path}: the pictures {other.name} and {name} both have the id {identity}; whose "
-                                   "an annotation is cannot be said. Remedy: give each picture an id of its own")
-            findings.add("duplicate picture", name, f"listed twice with the id {identity}")
+            findings.add("duplicate picture id", name, f"{pictures[identity].name} has the id {identity} already")
             continue
         if name in names:
-            raise DatasetError(f"{path}: the picture {name} is listed twice, with the ids {names[name]} and "
-                               f"{identity}. Remedy: one entry a picture")
+            findings.add("duplicate picture", name, f"listed with the ids {names[name]} and {identity}")
         pictures[identity], names[name] = picture, identity
     return pictures
 
 
-def _box(note: dict, where: str, labels: Mapping[int, int], pictures: Mapping[int, BoxPicture],
+def _box(note: dict, where: str, labels: Mapping[int | str, int], pictures: Mapping[int | str, BoxPicture],
          findings: BoxFindings, keep: bool) -> Box | None:
     identity, category = _hashable(note.get("image_id")), _hashable(note.get("category_id"))
     if identity not in pictures:
@@ -130,14 +130,15 @@ def _box(note: dict, where: str, labels: Mapping[int, int], pictures: Mapping[in
     area = note.get("area")
     area = None if isinstance(area, bool) or not isinstance(area, int | float) or not area >= 0 else float(area)
     extra = {k: v for k, v in note.items() if k not in _OWN} if keep else {}
-    return Box(labels[category], xywh, bool(note.get("iscrowd", 0)), area, extra)
+    return Box(labels[category], xywh, bool(note.get("iscrowd", 0)), area,
+               note["id"] if isinstance(note.get("id"), int | str) else None, extra)
 
 
 def coco_dict(found: BoxSet) -> dict[str, Any]:
     """The set as COCO's JSON: annotations counted from 1, boxes without a size or outside the picture left out."""
     images, notes = [], []
     for number, picture in enumerate(found.pictures, 1):
-        identity = picture.id or number
+        identity = number if picture.id is None else picture.id
         images.append({"id": identity, "file_name": picture.name, "width": picture.width, "height": picture.height,
                        **picture.extra})
         for box in picture.usable():
@@ -148,7 +149,7 @@ def coco_dict(found: BoxSet) -> dict[str, Any]:
             "categories": [{"id": i, "name": n} for i, n in zip(found.ids, found.classes, strict=True)]}
 
 
-def write_coco(found: BoxSet, path: str | Path) -> Path:
+def write_coco_file(found: BoxSet, path: str | Path) -> Path:
     """Write ``coco_dict``. Raises DenseError where the file cannot be written."""
     path = Path(path)
     write_text(path, coco_text(coco_dict(found)))

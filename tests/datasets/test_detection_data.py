@@ -75,7 +75,7 @@ def test_crowds_are_not_trained_on_and_empty_pictures_only_where_asked_for(root,
     content["annotations"][1]["bbox"] = [0, 0, 0, 5]
     save_annotations(root, "val", content)
     every = DetectionDataset(root, "val", [LoadDetection(), PackDetection()], TASK)
-    assert "1 boxes without area, left out: annotation 2 of 001.png" in caplog.text
+    assert "size not positive: 1 (annotation 2 of 001.png, light at 0,0,0,5): left out" in caplog.text
     assert len(every) == 6 and len(every[0]["data_samples"].gt_instances.bboxes) == 0
     some = DetectionDataset(root, "val", [LoadDetection(), PackDetection()], TASK, empty=False)
     assert [p.id for p in some.pairs] == [1, 3, 4, 5]

@@ -24,7 +24,7 @@ def reread(root, change):
 
 def test_boxes_and_classes(root):
     found = read_coco(*find_coco(root, "val"))
-    assert found.classes == ("light", "red") and found.category_ids == (3, 7) and not found.problems
+    assert found.classes == ("light", "red") and found.category_ids == (3, 7) and not found.describe_problems()
     content = json.loads((root / "annotations/instances_val.json").read_text())
     assert [p.id for p in found.pictures] == [0, 1, 2, 3] and found.pictures[0].shape == (60, 80)
     first = content["annotations"][0]
@@ -35,25 +35,25 @@ def test_boxes_and_classes(root):
     turned = read_coco(*find_coco(root, "val"), classes=("red", "light"))
     assert turned.pictures[0].objects.labels.tolist() == [0]
     only = read_coco(*find_coco(root, "val"), classes=("light",))
-    assert len(only.pictures) == 4 and len(only.pictures[0].objects) == 0 and not only.problems
+    assert len(only.pictures) == 4 and len(only.pictures[0].objects) == 0
+    assert not only.describe_problems()
 
 
 @pytest.mark.parametrize(("box", "words"), [
-    ([5, 5, 0, 10], "without area"), ([5, 5, 10, -3], "without area"), ([90, 5, 10, 10], "outside"),
-    ([-30, 5, 20, 10], "outside"), ([5, 5, float("nan"), 4], "four numbers"), ([5, 5, 4], "four numbers"),
-    (None, "four numbers")])
+    ([5, 5, 0, 10], "size not positive"), ([5, 5, 10, -3], "size not positive"),
+    ([90, 5, 10, 10], "outside the picture"), ([-30, 5, 20, 10], "outside the picture"),
+    ([5, 5, float("nan"), 4], "box is no numbers"), ([5, 5, 4], "box is no numbers"), (None, "box is no numbers")])
 def test_boxes_that_are_left_out(root, box, words):
     found = reread(root, lambda c: c["annotations"][0].update(bbox=box))
     assert len(found.pictures[0].objects) == 0
-    (what,) = found.problems
-    assert words in what and "left out" in what
-    assert found.describe_problems() == [f"1 {what}: annotation 1 of 000.png"]
+    (line,) = found.describe_problems()
+    assert line.startswith(f"{words}: 1 (annotation 1") and "000.png" in line and "left out. Remedy: " in line
 
 
 def test_boxes_that_reach_out_are_cut(root):
     found = reread(root, lambda c: c["annotations"][0].update(bbox=[70, -5, 40, 20]))
     assert found.pictures[0].objects.boxes.tolist() == [[70, 0, 80, 15]]
-    assert list(found.problems) == ["boxes that reach out of their picture, cut"]
+    assert [f.kind for f in found.findings] == ["partly outside the picture"]
 
 
 def test_other_faults_are_named_and_the_rest_is_read(root):
@@ -66,22 +66,31 @@ def test_other_faults_are_named_and_the_rest_is_read(root):
         content["images"].append(dict(content["images"][0], file_name="001.png"))
 
     found = reread(root, change)
-    assert len(found.pictures) == 4 and len(found.pictures[0].objects) == 1
+    assert len(found.pictures) == 4 and len(found.pictures[0].objects) == 2  # the annotation of the same id as well
     assert found.pictures[2].objects.crowd.tolist() == [False, True]
     assert found.pictures[2].objects.areas.tolist()[1] == 45
-    assert {what.split(",")[0]: entries for what, entries in found.problems.items()} == {
-        "pictures that are not there": ["gone.png"], "pictures whose id is taken": ["001.png"],
-        "annotations whose id is taken": ["annotation 1"],
-        "annotations of pictures that are not there": ["annotation 90"],
-        "annotations of unknown categories": ["annotation 91 (99)"]}
+    assert {kind: [str(f) for f in items] for kind, items in found.findings.by_kind().items()} == {
+        "missing picture": [str(root / "val/gone.png")],
+        "duplicate picture id": ["001.png: 000.png has the id 0 already"],
+        "unknown category": ["annotation 91: of 000.png: no category has the id 99"],
+        "unknown picture": ["annotation 90: no picture has the id 99"],
+        "duplicate annotation id": ["annotation 1: of 000.png"],
+        "duplicate box": ["annotation 1 of 000.png, red at {},{},{},{}".format(*boxes(root)[0])],
+        "crowd": ["annotation 92 of 002.png, light at 0,0,9,5"],
+        "picture without objects": ["gone.png"]}
+    assert found.findings.count("error") == 4
+
+
+def boxes(root):
+    return [a["bbox"] for a in json.loads((root / "annotations/instances_val.json").read_text())["annotations"]]
 
 
 def test_files_that_are_no_annotations(root):
     path = root / "annotations/instances_val.json"
     with pytest.raises(DatasetError, match="no category cow; it has light, red"):
         read_coco(*find_coco(root, "val"), classes=("light", "cow"))
-    for text, words in (("{", "JSON"), ("[]", "the lists images, annotations, categories"),
-                        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "needs id, file_name")):
+    for text, words in (("{", "JSON"), ("[]", "images, annotations and categories"),
+                        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "has no 'file_name'")):
         path.write_text(text)
         with pytest.raises(DatasetError, match=words):
             read_coco(path, root / "val")

@@ -7,8 +7,8 @@
 
 What IN is, is seen from it: a .json file; a folder with .xml files; a folder with labels/*.txt and data.yaml. Boxes
 come back exactly (to ten decimals of a pixel); masks stay in COCO's JSON only, and crowds have no form in YOLO's: what
-is lost is counted. Exit code: 0 without errors in the data, 1 with some (good boxes are converted all the same), 2 if it
-could not be done.
+is lost is counted. Exit code: 0 without errors in the data, 1 with some (good boxes are converted all the same), 2 if
+it could not be done.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # works without in
 from dense.errors import ConfigError, DatasetError, DenseError
 from dense.io import check_folder, write_json
 from dense.io.boxes import KINDS, LEVELS, BoxFindings, BoxSet, check_pictures
-from dense.io.coco import read_coco, write_coco
+from dense.io.coco_file import read_coco_file, write_coco_file
 from dense.io.voc import read_voc, write_voc
 from dense.io.yolo import read_yolo, write_yolo
 
@@ -46,7 +46,7 @@ def read_boxes(path: Path, form: str, images: Path | None = None, classes: tuple
                origin: int = 1) -> tuple[BoxSet, BoxFindings]:
     """Boxes of any of the forms, and what was found in them."""
     if form == "coco":
-        return read_coco(path)
+        return read_coco_file(path)
     return read_yolo(path, images) if form == "yolo" else read_voc(path, classes, origin)
 
 
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             write_json(args.json, findings.to_dict())
         if args.to == "coco":
-            write_coco(found, args.output)
+            write_coco_file(found, args.output)
             lost = {}
         elif args.to:
             lost = write_yolo(found, args.output) if args.to == "yolo" else write_voc(found, args.output, args.origin)

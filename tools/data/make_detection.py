@@ -34,7 +34,7 @@ from make_cutouts import MIT_TEXT
 
 from dense.errors import DenseError
 from dense.io import write_bytes, write_text
-from dense.io.coco import coco_text
+from dense.io.coco_file import coco_text
 from dense.io.rle import encode_rle
 
 ASPECTS = (1.0, 4 / 3, 4 / 3, 3 / 2, 16 / 9, 3 / 4, 2 / 3)
