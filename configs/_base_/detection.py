@@ -16,7 +16,7 @@ from dense.compat.optim import LateOptimWrapper
 from dense.datasets.detection import DetectionDataset
 from dense.datasets.sampler import DrawSampler
 from dense.datasets.transforms import LoadDetection, PackDetection, RandomFlipDetection, ResizeDetection
-from dense.engine.hooks import Curves, Progress, SaveCheckpoint
+from dense.engine.hooks import Curves, DetectionPictures, Progress, SaveCheckpoint
 from dense.evaluation.detection_metrics import DetectionMetrics
 from dense.tasks import DetectionTask
 
@@ -52,7 +52,7 @@ default_hooks = dict(
     logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type=ParamSchedulerHook),
     checkpoint=dict(type=SaveCheckpoint, interval=7330, keep=2, monitor="AP"))
-custom_hooks = [dict(type=Progress), dict(type=Curves, interval=50)]
+custom_hooks = [dict(type=Progress), dict(type=Curves, interval=50), dict(type=DetectionPictures, count=6)]
 visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
 
 randomness = dict(seed=0)

@@ -42,7 +42,8 @@ class DetectionDataset(Dataset):
         self.coco = read_coco(file, folder, self.task.classes)
         for line in self.coco.describe_problems():
             LOGGER.warning("%s: %s", file, line)
-        self.metainfo = {"classes": self.task.classes, "palette": [list(c) for c in self.task.palette]}
+        self.metainfo = {"classes": self.task.classes, "palette": [list(c) for c in self.task.palette],
+                         "category_ids": list(self.coco.category_ids)}
         self.pairs: list[CocoPicture] = [p for p in self.coco.pictures if empty or not p.objects.crowd.all()][:limit]
         if not self.pairs:
             raise DatasetError(f"{file}: no picture in {folder} is annotated. Remedy: check the paths in the file")

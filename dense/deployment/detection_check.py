@@ -37,7 +37,7 @@ class DetectionCheck(TaskCheck):
 
     metrics = ("AP", "AP50")
     answer = "boxes"
-    bundled = "data/objects"
+    bundled = "data/detection"
     panels = "Picture with the true boxes, boxes of the reference, boxes of the backend"
 
     def find(self, root: str | Path) -> tuple[list[CocoPicture], str]:

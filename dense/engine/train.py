@@ -80,12 +80,14 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     name = work_dir.as_posix()
     kind = kind_of(cfg)
     columns = {"cutout": "image | truth | prediction | error | cut-out", "erase": "given | truth | result | changed",
-               "semantic": "image | truth | prediction | what is wrong"}[kind]
+               "semantic": "image | truth | prediction | what is wrong", "detection": "true | found"}[kind]
     lines = ["next:", f"  {_command('test')} {config} {name}/best.safetensors{_repeated(settings)}"]
     if kind == "cutout":
         lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
     if kind == "erase":
         lines.append(f"  {_command('erase')} PICTURES -o OUT --mask MASKS -w {name}/best.safetensors")
+    if kind == "detection":
+        lines.append(f"  {_command('detect')} PICTURES -o OUT -w {name}/best.safetensors")
     lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "
                  "--data-root FOLDER")
     known = f"   (from this folder: {known})" if (known := name_of(best)) else ""

@@ -1,8 +1,6 @@
 """Files of segmentation results: overlay, labels, colours and masks of a picture, and a table of areas of a run."""
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import threading
@@ -14,15 +12,12 @@ from typing import ClassVar
 import numpy as np
 
 from dense.errors import ConfigError, DenseError
-from dense.inference.jobs import Job
+from dense.inference.run_tables import CsvTable
 from dense.inference.segmentation import KINDS, SegmentResult
-from dense.inference.sources import Item
-from dense.io import check_folder, encode_picture, write_bytes, write_text
-from dense.io.images import natural_key
+from dense.io import check_folder, encode_picture, write_bytes
 from dense.io.picture import format_of
 
 WHAT = (*KINDS, "masks")
-COLUMNS = ("picture", "width", "height", "class", "pixels", "share")
 
 
 @dataclass(frozen=True)
@@ -120,83 +115,14 @@ def mask_names(classes: Sequence[str]) -> list[str]:
     return [f"{name}-{i}" if folded.count(name.casefold()) > 1 else name for i, name in enumerate(names)]
 
 
-class AreaTable:
-    """Pixels and share of each class in each picture; safe to add to from several threads."""
+class AreaTable(CsvTable):
+    """Pixels and share of each class in each picture."""
 
-    def __init__(self, kept: Sequence[dict] = ()):
-        self._rows: dict[str, list[dict]] = {}
-        for row in kept:
-            self._rows.setdefault(row["picture"], []).append(row)
-        self._lock = threading.Lock()
+    columns = ("picture", "width", "height", "class", "pixels", "share")
+    what = "table of areas"
 
-    def add(self, result: SegmentResult) -> None:
-        """The rows of a picture, which take the place of earlier ones."""
+    def entry(self, result: SegmentResult) -> list[dict]:
+        """See ``RunTable``."""
         height, width = result.labels.shape
-        rows = [{"picture": result.source, "width": width, "height": height, "class": area.name, "pixels": area.pixels,
-                 "share": f"{area.share:.6f}"} for area in result.areas()]
-        with self._lock:
-            self._rows[result.source] = rows
-
-    def write(self, path: Path) -> None:
-        """Write the CSV, ordered by name. Raises DenseError."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        with self._lock:
-            for name in sorted(self._rows, key=lambda n: natural_key(Path(n))):
-                writer.writerows(self._rows[name])
-        write_text(path, text.getvalue())
-
-
-def open_areas(path: Path, inputs: Sequence[str], output: str | None, keep: bool, replace: bool) -> AreaTable:
-    """The table of a run that is to be written to ``path``.
-
-    keep: rows of a table that is there stay, but for pictures that are done anew; replace: it is replaced.
-    Raises DenseError, before anything is done, where it cannot be written, is an input or the result, is there and it
-    is not said what becomes of it, or is none of ours.
-    """
-    if path.suffix.lower() != ".csv":
-        raise ConfigError(f"--areas {path}: a table is a .csv")
-    if os.path.realpath(path) in {os.path.realpath(p) for p in (*inputs, *([output] if output else []))}:
-        raise ConfigError(f"--areas {path}: is an input or the result. Remedy: another name")
-    kept: list[dict] = []
-    if path.exists():
-        if not (keep or replace):
-            raise DenseError(f"{path}: is there already. Remedy: another name, --overwrite, or --skip-existing, which "
-                             "adds to it")
-        kept = read_areas(path)
-    check_folder(path.resolve().parent)
-    return AreaTable(kept if keep else ())
-
-
-def add_areas(job: Job, table: AreaTable, path: Path) -> None:
-    """Make the job collect areas and write them when it ends."""
-    write, finish = job.write, job.finish
-
-    def write_and_add(result: SegmentResult, item: Item) -> object:
-        outcome = write(result, item)
-        table.add(result)
-        return outcome
-
-    def finish_all() -> None:
-        try:
-            if finish:
-                finish()
-        finally:
-            table.write(path)
-
-    job.write, job.finish = write_and_add, finish_all
-
-
-def read_areas(path: Path) -> list[dict]:
-    """Rows of a table that was written here. DenseError for anything else."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) == COLUMNS:
-                return list(rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DenseError(f"{path}: cannot be read ({error}). Remedy: another name") from error
-    raise DenseError(f"{path}: is there and is no table of areas. Remedy: another name")
-
-
+        return [{"picture": result.source, "width": width, "height": height, "class": area.name,
+                 "pixels": area.pixels, "share": f"{area.share:.6f}"} for area in result.areas()]
