@@ -46,7 +46,8 @@ def test_a_picture_becomes_one_with_boxes_beside_it(detect, tmp_path, capsys):
     (path,) = write_colours(tmp_path, 1)
     assert detect(path) == 0
     assert names(tmp_path) == ["0-detect.png", "0.png"] and "toy (bundle" in capsys.readouterr().err
-    drawn, picture = (np.asarray(Image.open(tmp_path / f).convert("RGB")).astype(int) for f in ("0-detect.png", "0.png"))
+    drawn, picture = (np.asarray(Image.open(tmp_path / f).convert("RGB")).astype(int)
+                      for f in ("0-detect.png", "0.png"))
     assert drawn.shape == picture.shape
     changed = np.abs(drawn - picture).sum(2) > 0
     assert changed[:, 47:49].mean() > 0.9 and not changed[30:60, 10:40].any()  # lines, nothing inside
