@@ -13,9 +13,10 @@ import pytest
 from dense import __version__
 from dense.cli import main
 from dense.errors import DenseError
+from dense.weights.shipped import list_shipped
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-VERBS = ("cutout", "doctor", "eval", "export", "models", "segment", "test", "train", "verify", "weights")
+VERBS = ("cutout", "doctor", "erase", "eval", "export", "models", "segment", "test", "train", "verify", "weights")
 HEAVY = ("torch", "mmengine", "cv2", "numpy", "matplotlib", "rich", "PIL")
 
 
@@ -67,7 +68,7 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     (["train", "isnet_cutouts", "--data-root", "nowhere"], "the data set was not found"),
     (["train", "isnet_cutouts", "--minutes", "0"], "minutes 0.0: must be above 0"),
     (["test", "isnet_cutouts", "isnet@nothing"],
-     "no weights are called 'isnet@nothing'; shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
+     f"no weights are called 'isnet@nothing'; shipped: {', '.join(list_shipped())}"),
     (["test", "isnet_cutouts", "nowhere.pth"], "nowhere.pth: no such weights file"),
 ])
 def test_a_problem_of_the_user_is_one_message_and_status_1(arguments, words, tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from dense.errors import BundleError, ConfigError, DenseError, ImageError, Missi
 from dense.inference import CutoutResult
 from dense.inference.network import Network, is_out_of_memory
 from dense.io import read_picture
+from dense.weights.shipped import list_shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -241,7 +242,7 @@ def test_a_bundle_of_fixed_shape_is_fed_its_batch_and_no_other_size(tmp_path, ca
     (dict(name_or_bundle="isnte", weights="x.pth"), DenseError, "x.pth: no such weights file"),
     (dict(name_or_bundle="isnte"), ConfigError, "no model is called 'isnte'"),
     (dict(name_or_bundle=5), ConfigError, "int is neither a model's name"),
-    (dict(name_or_bundle="isnet@nothing"), WeightsError, "shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts"),
+    (dict(name_or_bundle="isnet@nothing"), WeightsError, f"shipped: {', '.join(list_shipped())}"),
     (dict(name_or_bundle="isnet@cutouts", backend="openvino"), ConfigError, "dense export"),
     (dict(name_or_bundle="isnet@cutouts", device="cuda:7"), ConfigError, "device 'cuda:7' cannot be used"),
     (dict(name_or_bundle="isnet@cutouts", device="toaster"), ConfigError, "device 'toaster' cannot be used"),

@@ -181,9 +181,10 @@ def test_unknown_names_are_an_error_with_near_misses_and_what_there_is(place, ne
     put(place / "work_dirs/run7/best.safetensors", network)
     with pytest.raises(WeightsError) as caught:
         find("isnet@general_use")
+    absent = [name for name in ENTRIES if name not in list_shipped()]
     assert str(caught.value) == (
-        "no weights are called 'isnet@general_use'; shipped: ffnet40S_BCC_mobile@scenes, isnet@cutouts; in the "
-        "cache: isnet@mine; trained here: isnet@run7; to be had: isnet@general-use, isnet@dis5k (dense weights list); "
+        f"no weights are called 'isnet@general_use'; shipped: {', '.join(list_shipped())}; in the cache: isnet@mine; "
+        f"trained here: isnet@run7; to be had: {', '.join(absent)} (dense weights list); "
         "did you mean isnet@general-use?")
     with pytest.raises(WeightsError, match=r"dis5k: known, but not.*isnet\.pth by hand \(https.* --name isnet@dis5k"):
         find("isnet@dis5k")
@@ -229,8 +230,8 @@ def test_the_list_says_what_is_here_and_how_to_get_the_rest(place, network):
     put(place / "work_dirs/run/best.safetensors", network, iterations=7)
     rows = {row["name"]: row for row in list_weights()}
     assert {name: row["state"] for name, row in rows.items()} == {
-        **dict.fromkeys(list_shipped(), "shipped"), "isnet@general-use": "absent", "isnet@dis5k": "absent",
-        "isnet@mine": "cache", "isnet@run": "trained"}
+        **dict.fromkeys(ENTRIES, "absent"), **dict.fromkeys(list_shipped(), "shipped"), "isnet@mine": "cache",
+        "isnet@run": "trained"}
     assert rows["isnet@general-use"]["bytes"] == 176_579_397
     assert rows["isnet@general-use"]["remedy"] == "dense weights get isnet@general-use"
     assert rows["isnet@dis5k"]["bytes"] is None
