@@ -2,12 +2,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dense.backends.bundle import Bundle
 from dense.backends.session import Session
 from dense.errors import BundleError, ConfigError
+
+if TYPE_CHECKING:
+    import openvino
+
+
+@lru_cache(maxsize=1)
+def find_core() -> openvino.Core:
+    """OpenVINO's entrance, one for the life of the process.
+
+    Its CPU plug-in gives the thread that loads it a stack for signals and frees it when the core goes; the next signal,
+    for instance of a child process that ended, was seen to end the process then. So it never goes.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVINOSession(Session):
@@ -18,7 +35,7 @@ class OpenVINOSession(Session):
     def __init__(self, bundle: Bundle, device: str | None = None, threads: int | None = None):
         import openvino as ov
 
-        core = ov.Core()
+        core = find_core()
         name = (device or "cpu").upper().replace(":", ".")
         if name.split(".")[0] not in {d.split(".")[0] for d in core.available_devices}:
             raise ConfigError(f"device {device!r}: OpenVINO finds {', '.join(core.available_devices)} only. "

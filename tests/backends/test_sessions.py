@@ -220,3 +220,26 @@ def test_auto_raises_what_the_first_backend_says_if_all_refuse(made, tmp_path, c
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(BundleError, match="cannot load it"):
         open_session(replace(made, folder=tmp_path))
+
+
+TWO = """
+import faulthandler, gc, signal, subprocess, sys
+from dense.backends import open_session, read_bundle
+faulthandler.enable()  # as pytest does
+signal.signal(signal.SIGCHLD, lambda *_: None)  # as loaders do
+first, second = (open_session(read_bundle(sys.argv[1]), "openvino") for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+for _ in range(5):
+    subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+
+
+def test_children_may_end_after_two_openvino_sessions_are_gone(made):
+    """Two cores of OpenVINO that overlap leave the thread a stack for signals that is freed: a crash, later."""
+    pytest.importorskip("openvino", reason="needs OpenVINO")
+    done = subprocess.run([sys.executable, "-c", TWO, made.folder], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
