@@ -1,6 +1,8 @@
 """Training and testing of a detector on a toy data set: the runner's way from annotations to average precision."""
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from dense import build_model
 from dense.config import config_folder
 from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
+from dense.engine.test import test as run_test
 from dense.weights.files import read_weights
 
 CONFIG = """\
@@ -34,7 +37,7 @@ param_scheduler = None
 optim_wrapper["optimizer"]["lr"] = 1e-3
 train_cfg.update(max_iters=6, val_interval=3)
 default_hooks["checkpoint"]["interval"] = 3
-custom_hooks = custom_hooks[:1]
+custom_hooks = [custom_hooks[0], custom_hooks[2]]
 ema = 0.01
 """
 
@@ -56,6 +59,15 @@ def test_a_detector_is_trained_tested_and_used(tmp_path, monkeypatch):
     assert 0 <= runner.message_hub.get_info("best_value") <= 1
     best = tmp_path / "run/best.safetensors"
     assert read_weights(best).meta["network"]["queries"] == 8
+    assert (tmp_path / "run/pictures/val_000006.png").is_file()
+    rows = run_test(config, best, Settings(work_dir=str(tmp_path / "tested")), baselines=("untrained",), masks=True)
+    assert list(rows) == ["trained", "untrained"] and 0 <= rows["trained"]["AP50"] <= 1
+    assert {"AP.red", "AP50.light", "AR.red"} <= set(rows["trained"])
+    made = {p.relative_to(tmp_path / "tested").as_posix() for p in (tmp_path / "tested").rglob("*") if p.is_file()}
+    assert {"test.csv", "coco_results.json", "precision_recall.png", "pictures/test_worst.png", "masks/020.png"} <= made
+    assert "| red | " in (tmp_path / "tested/test.md").read_text()
+    results = json.loads((tmp_path / "tested/coco_results.json").read_text())
+    assert {r["image_id"] for r in results} <= {20, 21, 22} and {r["category_id"] for r in results} <= set(CLASSES.values())
     model = build_model("stageinteractor_r50", weights=best)
     assert model.task.classes == ("red", "light") == tuple(sorted(CLASSES, reverse=True))
     graph = model.graph()
