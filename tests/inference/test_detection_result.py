@@ -54,7 +54,8 @@ def test_boxes_are_drawn_in_their_colours_the_surest_in_front(result, tmp_path):
     assert (drawn[60:80, 120:160] == 90).all() and (result.image == 90).all()
     assert (result.drawn()[40, 12:55] == drawn[40, 12:55]).mean() > 0.9  # words are above the box
     assert (result.drawn() != drawn).any() and (result.drawn(scores=False) != result.drawn()).any()
-    over = DetectionResult(result.image, "a", found=found((20, 20, 90, 90, 0.9, 0), (20, 20, 90, 90, 0.5, 1)), task=TASK)
+    same = found((20, 20, 90, 90, 0.9, 0), (20, 20, 90, 90, 0.5, 1))
+    over = DetectionResult(result.image, "a", found=same, task=TASK)
     assert (over.drawn(False, False)[20, 30:80] == (255, 0, 0)).all()
     np.testing.assert_array_equal(read_image(result.save(tmp_path / "a.png")), result.drawn())
     assert result.encode(".jpg")[:2] == b"\xff\xd8"
