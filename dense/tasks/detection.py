@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dense.tasks.base import RunAll, Task, register_task
-from dense.tasks.palettes import COCO, distinct_colours
+from dense.tasks.palettes import COCO, bright_colours
 from dense.tasks.plan import Plan, Window, whole
 from dense.tasks.semantic import IMAGENET_MEAN, IMAGENET_STD
 
@@ -102,7 +102,7 @@ class DetectionTask(Task):
         classes = tuple(str(c) for c in self.classes)
         if not classes or len(set(classes)) < len(classes):
             raise ValueError(f"classes must be different names, at least one, not {self.classes!r}")
-        palette = tuple(self.palette) or distinct_colours(len(classes) + 1)[1:]  # the first one is black
+        palette = tuple(self.palette) or bright_colours(len(classes))
         palette = tuple(tuple(int(v) for v in colour) for colour in palette)
         if len(palette) != len(classes) or any(len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in palette):
             raise ValueError(f"palette must be one RGB colour (0..255) for each of {len(classes)} classes, "

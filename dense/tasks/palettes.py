@@ -1,6 +1,8 @@
 """Class names and colours: Cityscapes' and COCO's, and colours for any number of classes."""
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb
+
 # Cityscapes' 19 classes of evaluation in the order of their train ids, with the data set's colours
 CITYSCAPES = {
     "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70), "wall": (102, 102, 156),
@@ -26,3 +28,9 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     """``count`` RGB colours, the first black: PASCAL VOC's, whose bits are those of the index, spread."""
     return tuple(tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3))
                  for index in range(count))
+
+
+def bright_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """``count`` RGB colours that show on photographs: neighbours differ much in hue, all differ in hue or lightness."""
+    made = (hsv_to_rgb(0.618034 * i % 1, (0.85, 0.55, 1.0)[i % 3], (1.0, 0.95, 0.75)[i % 3]) for i in range(count))
+    return tuple(tuple(round(255 * v) for v in colour) for colour in made)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dense import build_model, list_models
 from dense.errors import ConfigError, MissingDependencyError, WeightsError
+from dense.models.complexity import measure
 from dense.models.names import recognise
 from dense.tasks import DetectionTask
 from dense.weights.files import write_weights
@@ -147,6 +148,13 @@ def test_keys_and_counts_are_the_published_ones(stored):
     assert found == [22.72, 18.50, 17.05, 17.61, 18.17, 18.72]
     assert millions(network) == 136.95 and round(millions(network) + 0.329, 2) == 137.28
     assert millions(build_model(NAME + "_300", device="meta", stages=1).rpn_head) == 0.08
+
+
+def test_arithmetic_is_that_of_the_sheet():
+    found = measure(build_model(NAME, device="meta").network, (1, 3, 800, 1344))
+    for part, expected in (("backbone.", 87.6), ("neck.", 8.3), ("roi_head.", 18.9)):
+        macs = sum(s.macs for s in found.stages if s.name.startswith(part)) / 1e9
+        assert macs == pytest.approx(expected, abs=0.11), part
 
 
 def test_missing_keys_are_listed(stored):
@@ -395,7 +403,7 @@ def test_pictures_without_objects_train():
     batch = model.data_preprocessor(data, training=True)
     loss, parts = model.parse_losses(model(**batch, mode="loss"))
     loss.backward()
-    assert float(parts["s3.loss_bbox"]) == float(parts["s3.loss_iou"]) == 0 < float(parts["s3.loss_cls"])
+    assert parts["s3.loss_bbox"].item() == parts["s3.loss_iou"].item() == 0 < parts["s3.loss_cls"].item()
     assert model.backbone.conv1.weight.grad.isfinite().all()
 
 

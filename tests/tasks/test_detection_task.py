@@ -4,6 +4,7 @@ import pytest
 
 from dense.tasks import DetectionTask, task_from_dict
 from dense.tasks.detection import PADDING, Detections
+from dense.tasks.palettes import bright_colours
 
 CLASSES = ("cat", "dog", "cow")
 
@@ -21,6 +22,12 @@ def test_published_sizes():
         assert fixed.size == (800, 1344) and fixed.content[0] <= 800 and fixed.content[1] <= 1333
         assert max(s / c for s, c in zip((800, 1333), fixed.content, strict=True)) >= 1
     assert task.fixed_mode == "global"
+
+
+def test_colours_differ_for_many_classes():
+    colours = bright_colours(400)
+    assert len(set(colours)) == 400 and min(max(c) for c in colours) > 150
+    assert DetectionTask(classes=tuple(map(str, range(400)))).palette == colours
 
 
 def test_sizes_equal_mmdets():
