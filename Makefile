@@ -31,7 +31,7 @@ $(VENV)/.base: setup.cfg constraints.txt tools/setup_venv.sh
 	sh tools/setup_venv.sh "$(PYTHON)" "$(VENV)" "" && touch $@
 
 $(VENV)/.all: setup.cfg constraints.txt tools/setup_venv.sh
-	sh tools/setup_venv.sh "$(PYTHON)" "$(VENV)" "[seg,det,deploy,video,dev]" && touch $@ $(VENV)/.base
+	sh tools/setup_venv.sh "$(PYTHON)" "$(VENV)" "[seg,det,medical,dicom,deploy,video,dev]" && touch $@ $(VENV)/.base
 
 clean:
 	rm -rf $(VENV) work_dirs build *.egg-info

@@ -18,7 +18,8 @@ from dense.errors import DenseError
 # packages that verbs import on use, and what brings them
 EXTRAS = {"torch": "dense", "mmengine": "dense", "safetensors": "dense", "mmcv": "dense[seg]", "mmseg": "dense[seg]",
           "mmdet": "dense[det]", "onnx": "dense[deploy]", "onnxruntime": "dense[deploy]", "openvino": "dense[deploy]",
-          "onnxscript": "dense[deploy]", "av": "dense[video]", "nibabel": "dense[medical]", "gradio": "dense[demo]"}
+          "onnxscript": "dense[deploy]", "av": "dense[video]", "nibabel": "dense[medical]", "skimage": "dense[medical]",
+          "SimpleITK": "dense[dicom]", "gradio": "dense[demo]"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

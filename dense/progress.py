@@ -15,6 +15,7 @@ class Meter:
     def __init__(self, what: str, total: int | None, done: int = 0, seconds: float = 15.0):
         self.what, self.total, self.first, self.seconds = what, total, done, seconds
         self.begun, self.printed = time.monotonic(), 0.0
+        self.within: tuple[str, int] | None = None  # the step that parts were told of, and how many
         self.bar = self._bar() if sys.stderr.isatty() else None
 
     def _bar(self):
@@ -45,6 +46,25 @@ class Meter:
                 left = min(limit, (now - self.begun) / max(1, done - self.first) * (self.total - done))
                 done = f"{done}/{self.total}, {clock(left)} left"
             print(f"{self.what} {done}  {info}".rstrip(), file=sys.stderr, flush=True)
+
+    def part(self, what: str, done: int, total: int) -> None:
+        """``done`` of ``total`` parts of the present step are over; ``what``: it and its parts. The time left is that
+        of this step."""
+        now = time.monotonic()
+        if self.within is None or self.within[0] != what or done < self.within[1]:
+            self.begun_within = now, done  # the first part began before it was told of
+            if self.bar is not None:
+                if self.within is not None:
+                    self.bar.remove_task(self.within_task)
+                self.within_task = self.bar.add_task(f"  {what}", total=total, completed=done, info="")
+        self.within = what, done
+        if self.bar is not None:
+            self.bar.update(self.within_task, completed=done)
+        elif now - max(self.printed, self.begun) >= self.seconds:
+            self.printed = now
+            begun, before = self.begun_within
+            left = f", {clock((now - begun) / (done - before) * (total - done))} left" if done > before else ""
+            print(f"{what} {done}/{total}{left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -17,7 +17,7 @@ AMP = {None: None, "bf16": "bfloat16", "fp16": "float16"}
 
 
 class TorchSession(Session):
-    """A graph module (``model.graph()``: arrays as in a bundle) on PyTorch, in channels-last layout.
+    """A graph module (``model.graph()``: arrays as in a bundle) on PyTorch; pictures in channels-last layout.
 
     The module itself is moved: give it a copy, best with BatchNorm folded (``dense.models.fold``).
     device: None takes the best there is. compile: through torch.compile (the first run of each shape takes
@@ -45,7 +45,8 @@ class TorchSession(Session):
                               "torch and the driver of that device") from None
         if threads:
             torch.set_num_threads(threads)
-        self._layout = torch.channels_last
+        pictures = all(len(shape) == 4 for shape in graph.input_shapes.values())
+        self._layout = torch.channels_last if pictures else torch.contiguous_format
         self._graph = self._graph.to(memory_format=self._layout)
         if compile:
             self._graph = torch.compile(self._graph)
@@ -57,7 +58,7 @@ class TorchSession(Session):
     def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         torch = self._torch
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[n])).to(self._device) for n in self.input_names]
-        tensors = [t.contiguous(memory_format=self._layout) if t.ndim == 4 else t for t in tensors]
+        tensors = [t.contiguous(memory_format=self._layout) for t in tensors]
         with torch.inference_mode(), torch.autocast(self._device.type, self._amp, enabled=self._amp is not None):
             outputs = self._graph(*tensors)
         outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dense.inference import Inferencer
-    from dense.inference.jobs import Job
+    from dense.inference.jobs import Inputs, Job
     from dense.inference.sinks import Writer
 
 FORMATS = {"png": ".png", "webp": ".webp", "tiff": ".tiff"}
@@ -22,30 +22,40 @@ def add_source_arguments(parser: ArgumentParser, marker: str) -> None:
                         help="picture, folder, pattern, @list, video, or - for standard input")
     parser.add_argument("-o", "--output", metavar="OUT", help="folder; for one picture or video also a file, or - for "
                         f"standard output (default: NAME{marker}.png beside a file, FOLDER{marker} for a folder)")
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
-    existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
-    parser.add_argument("--recursive", action="store_true", help="the folders below as well")
+    add_existing_arguments(parser)
     parser.add_argument("--watch", action="store_true", help="go on with what comes into a folder; implies "
                         "--skip-existing")
     parser.add_argument("--idle", type=_seconds, metavar="SECONDS",
                         help="with --watch: end after so long without a new picture")
 
 
+def add_existing_arguments(parser: ArgumentParser) -> None:
+    """What becomes of results that are there, and of folders in folders."""
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--skip-existing", action="store_true", help="leave out inputs whose results are there")
+    existing.add_argument("--overwrite", action="store_true", help="make results that are there anew")
+    parser.add_argument("--recursive", action="store_true", help="the folders below as well")
+
+
 def add_network_arguments(parser: ArgumentParser, default: str, modes: Sequence[tuple[str, str]]) -> None:
-    """The network and what it may use. default: model@weights; modes: of the task with an explanation each."""
+    """The network and what it may use, for pictures; see ``add_device_arguments``."""
+    add_device_arguments(parser, default, modes)
+    parser.add_argument("--batch", type=positive, default=1, help="pictures that the network is given at once")
+    parser.add_argument("--jobs", type=positive, help="threads that read and write pictures")
+    parser.add_argument("--max-memory", type=size, metavar="SIZE", help="that pictures on their way may take, for "
+                        "example 500M or 2G; larger ones are refused (the network's own is not counted)")
+
+
+def add_device_arguments(parser: ArgumentParser, default: str, modes: Sequence[tuple[str, str]]) -> None:
+    """The network and what it runs on. default: model@weights; modes: of the task with an explanation each."""
     parser.add_argument("--model", help=f"name or config (default {default})")
     parser.add_argument("-w", "--weights", metavar="FILE", help="weights of the model: .safetensors, .pth or .onnx")
     parser.add_argument("--bundle", metavar="FOLDER", help="a bundle from dense export in place of a model")
     parser.add_argument("--backend", help="of a bundle: auto, onnxruntime, openvino; of a model: torch")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: the best there is; of a bundle: cpu)")
-    parser.add_argument("--batch", type=_positive, default=1, help="pictures that the network is given at once")
-    parser.add_argument("--jobs", type=_positive, help="threads that read and write pictures")
-    parser.add_argument("--threads", type=_positive, help="threads of the network on CPU")
+    parser.add_argument("--threads", type=positive, help="threads of the network on CPU")
     parser.add_argument("--mode", choices=[m for m, _ in modes],
                         help="; ".join(f"{m}: {text}" for m, text in modes) + f" (default {modes[0][0]})")
-    parser.add_argument("--max-memory", type=_size, metavar="SIZE", help="that pictures on their way may take, for "
-                        "example 500M or 2G; larger ones are refused (the network's own is not counted)")
 
 
 def add_record_arguments(parser: ArgumentParser) -> None:
@@ -55,7 +65,8 @@ def add_record_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="FILE", help="a contact sheet of the first 24 results")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
@@ -71,24 +82,27 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
+    """An argument that is a number of bytes, as 500M or 2G."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text, re.IGNORECASE)
-    size = int(float(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2].upper()]) if found else 0
-    if size < 1:
+    value = int(float(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2].upper()]) if found else 0
+    if value < 1:
         raise ArgumentTypeError(f"{text!r} is no size; give for example 500M or 2G")
-    return size
+    return value
 
 
-def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
-    """The job of the arguments, checked; ConfigError for arguments that contradict each other."""
+def make_job(args: Namespace, writer: Writer, suffix: str | None = None, kind: Inputs | None = None) -> Job:
+    """The job of the arguments, checked; ConfigError for arguments that contradict each other. kind: of the inputs,
+    None for pictures."""
     from dense.errors import ConfigError
-    from dense.inference.jobs import plan_job
+    from dense.inference.jobs import Inputs, plan_job
 
-    if args.watch and args.overwrite:
+    watch, idle = getattr(args, "watch", False), getattr(args, "idle", None)
+    if watch and args.overwrite:
         raise ConfigError("--watch leaves out what is done, --overwrite makes it anew; leave one out")
-    if args.watch and suffix in VIDEO_FORMATS.values():
+    if watch and suffix in VIDEO_FORMATS.values():
         raise ConfigError(f"--watch takes pictures, not videos; leave out --format {suffix[1:]}")
-    if args.idle is not None and not args.watch:
+    if idle is not None and not watch:
         raise ConfigError("--idle ends --watch, which was not asked for; leave it out, or add --watch")
     facts = None
     if getattr(args, "json", False):
@@ -102,15 +116,14 @@ def make_job(args: Namespace, writer: Writer, suffix: str | None = None) -> Job:
         facts = {}
         writer = WithSidecar(writer, facts)
     sheet = Path(args.sheet) if getattr(args, "sheet", None) else None
-    job = plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=args.watch,
-                   idle=float("inf") if args.idle is None else args.idle,
-                   skip_existing=args.skip_existing or args.watch, overwrite=args.overwrite,
-                   reserved=[sheet] if sheet else [])
+    job = plan_job(args.inputs, writer, args.output, suffix, recursive=args.recursive, watched=watch,
+                   idle=float("inf") if idle is None else idle, skip_existing=args.skip_existing or watch,
+                   overwrite=args.overwrite, reserved=[sheet] if sheet else [], kind=kind or Inputs())
     job.facts = facts
     if sheet:
         from dense.inference.sheets import add_sheet
 
-        add_sheet(job, sheet, args.inputs, args.output, replace=args.skip_existing or args.watch or args.overwrite)
+        add_sheet(job, sheet, args.inputs, args.output, replace=args.skip_existing or watch or args.overwrite)
     return job
 
 
@@ -123,18 +136,20 @@ def open_inferencer(args: Namespace, default: str, kind: str, **options: Any) ->
         raise ConfigError("--bundle holds model and weights. Remedy: leave out --model and --weights")
     model = args.model or (default.split("@")[0] if args.weights else default)
     inferencer = Inferencer(args.bundle or model, weights=args.weights, device=args.device, backend=args.backend,
-                            batch=args.batch, threads=args.threads, jobs=args.jobs, max_memory=args.max_memory,
-                            mode=args.mode, **options)
+                            batch=args.batch, threads=args.threads, jobs=getattr(args, "jobs", None),
+                            max_memory=args.max_memory, mode=args.mode, **options)
     if inferencer.task.kind != kind:
         raise ConfigError(f"{inferencer.name} is made for the task {inferencer.task.kind}, not {kind}. Remedy: another "
                           "model, or another verb (dense --help)")
     return inferencer
 
 
-def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) -> int:
+def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False, parts: str = "",
+            **options: Any) -> int:
     """Run it with progress and say what became of it; the exit code: 1 if any picture was not done, 130 after Ctrl-C.
 
-    what: is done to the pictures, for the progress bar.
+    what: is done to the pictures, for the progress bar. parts: what the progress within each is counted in, '' where
+    there is none. options: for ``Inferencer.run``.
     """
     import logging
     import sys
@@ -152,7 +167,9 @@ def run_job(job: Job, inferencer: Inferencer, what: str, watched: bool = False) 
     logger = logging.getLogger("dense")
     logger.addHandler(handler)
     done, failures, outcomes = 0, [], []
-    works = inferencer.run(job.items, job.write)
+    if parts:
+        options["say"] = lambda name, done, total: meter.part(f"{name}, {parts}", done, total)
+    works = inferencer.run(job.items, job.write, **options)
     try:
         with meter, job.sink:
             for work in works:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from dense.commands._pictures import (
     FORMATS,
     VIDEO_FORMATS,
-    _positive,
     add_network_arguments,
     add_record_arguments,
     add_source_arguments,
     begin,
     make_job,
     open_inferencer,
+    positive,
     run_job,
 )
 
@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--threshold", type=_share, metavar="SCORE", help="objects of at least this score, 0 to 1 "
                       "(default: the task's)")
     what.add_argument("--classes", metavar="NAME[,NAME...]", help="of these classes only")
-    what.add_argument("--top", type=_positive, metavar="N", help="the surest N of each picture")
+    what.add_argument("--top", type=positive, metavar="N", help="the surest N of each picture")
     add_network_arguments(parser, DEFAULT_MODEL, MODES)
     add_record_arguments(parser)
     parser.add_argument("--csv", metavar="FILE", help="a CSV for the whole run, a row for each object")
@@ -77,8 +77,8 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from dense.errors import ConfigError
-    from dense.inference.detect_writer import BoxTable, CocoIds, CocoTable, DetectWriter
-    from dense.inference.run_tables import add_table, open_table
+    from dense.inference.detect_writer import CocoIds, CocoTable, DetectWriter, box_table
+    from dense.inference.run_table import add_table, open_table
     from dense.inference.video_jobs import means_videos
     from dense.weights.shipped import list_shipped
 
@@ -91,7 +91,7 @@ def run(args: Namespace) -> int:
     keep = args.skip_existing or args.watch
     tables = []
     coco = CocoTable(ids=CocoIds(args.ids) if args.ids else None)
-    for option, table in (("csv", BoxTable()), ("coco", coco)):
+    for option, table in (("csv", box_table()), ("coco", coco)):
         if file := getattr(args, option):
             tables.append((open_table(table, f"--{option}", Path(file), args.inputs, args.output, keep,
                                       args.overwrite), Path(file)))

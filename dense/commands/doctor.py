@@ -66,6 +66,7 @@ PROBES = (
     Probe("mmdet", ("onedl-mmdetection", "mmdet"), "det", "detection"),
     Probe("nibabel", ("nibabel",), "medical", "volumes"),
     Probe("monai", ("monai",), "medical", "volumes"),
+    Probe("SimpleITK", ("SimpleITK",), "dicom", "DICOM series, .nrrd, .mha"),
     Probe("gradio", ("gradio",), "demo", "the demo"),
 )
 COMPILED_OPS = ("MAX_JOBS=2 pip install --no-cache-dir --no-build-isolation --no-deps --force-reinstall onedl-mmcv "

@@ -17,7 +17,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-w", "--weights", metavar="FILE", help=".safetensors, .pth or .onnx")
     parser.add_argument("-o", "--output", metavar="DIR", help="folder of the bundle (default bundles/NAME)")
     parser.add_argument("--name", help="of the bundle (default: model and weights)")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="usual size (default: the task's)")
+    parser.add_argument("--size", type=int, nargs="+", metavar="N",
+                        help="usual height and width; of volumes depth, height and width (default: the task's)")
     parser.add_argument("--batch", type=int, nargs=3, default=(1, 1, 64), metavar=("MIN", "USUAL", "MAX"),
                         help="(default 1 1 64)")
     parser.add_argument("--dynamic", nargs="+", metavar="AXIS", help="batch, height, width, or none: what may vary "

@@ -65,8 +65,8 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from dense.errors import ConfigError
-    from dense.inference.run_tables import add_table, open_table
-    from dense.inference.segment_writer import AreaTable, SegmentWriter
+    from dense.inference.run_table import add_table, open_table
+    from dense.inference.segment_writer import SegmentWriter, area_table
     from dense.inference.video_jobs import means_videos
 
     writer = SegmentWriter(tuple(args.what.split(",")), args.opacity, args.legend)
@@ -79,7 +79,7 @@ def run(args: Namespace) -> int:
         writer.check_format(suffix, f"--format {args.format}")
     if args.output == "-" and len(writer.kinds) > 1:
         raise ConfigError(f"--what {args.what}: standard output takes one kind. Remedy: -o FOLDER")
-    areas = open_table(AreaTable(), "--areas", Path(args.areas), args.inputs, args.output,
+    areas = open_table(area_table(), "--areas", Path(args.areas), args.inputs, args.output,
                        args.skip_existing or args.watch, args.overwrite) if args.areas else None
     job = make_job(args, writer, suffix)
     if areas:

@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--masks", action="store_true", help="write every predicted alpha as PNG (--report does too)")
     parser.add_argument("--report", action=BooleanOptionalAction, default=True, help="also leave what dense eval does: "
                         "LaTeX, curves, figures of each picture, corrections drawn on the worst ones")
-    parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut", "majority"],
+    parser.add_argument("--baselines", nargs="+", default=[], choices=["untrained", "grabcut", "majority", "intensity"],
                         help="rows to compare with, on the same splits")
 
 

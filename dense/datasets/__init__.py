@@ -3,7 +3,8 @@ from importlib import import_module
 
 _LAZY = {"CityscapesDataset": "dense.datasets.semantic", "CutoutDataset": "dense.datasets.cutout",
          "DrawSampler": "dense.datasets.sampler", "EraseDataset": "dense.datasets.erase",
-         "SemanticDataset": "dense.datasets.semantic", "SyntheticText": "dense.datasets.erase"}
+         "SemanticDataset": "dense.datasets.semantic", "SyntheticText": "dense.datasets.erase",
+         "VolumeDataset": "dense.datasets.volume"}
 __all__ = list(_LAZY)
 
 

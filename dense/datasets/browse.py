@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from dense.tasks.palettes import distinct_colours
 from dense.tasks.pictures import contact_sheet, fit, label
+from dense.tasks.volume_pictures import window_of
 
 OUTLINE = (255, 0, 200)
 GAP = 6
@@ -22,13 +24,27 @@ def outlined(image: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def sample_panels(sample: dict, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """image | outline of a packed sample, each uint8 RGB (size, size, 3)."""
+    """image | outline of a packed sample, each uint8 RGB (size, size, 3); of volumes, image | labels of the middle
+    plane."""
+    if "gt_labels" in sample["data_samples"]:
+        return _volume_panels(sample, size)
     image = sample["inputs"].numpy().transpose(1, 2, 0)
     image = image[..., 0] if image.shape[2] == 1 else image
     mask = sample["data_samples"].gt_alpha.data[0].numpy()
     if mask.shape != image.shape[:2]:  # evaluation keeps the mask at its own size
         mask = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     return fit(image, size, size), outlined(image, mask, size)
+
+
+def _volume_panels(sample: dict, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What has no label is white."""
+    values, labels = sample["inputs"][0].numpy(), sample["data_samples"].gt_labels.numpy()
+    labels = labels.reshape(labels.shape[-3:])
+    middle = len(values) // 2
+    low, high = window_of(values)
+    grey = np.clip((values[middle] - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    colours = np.array([*distinct_colours(max(2, int(labels.max()) + 1)), (255, 255, 255)], np.uint8)
+    return fit(grey, size, size), fit(colours[labels[middle]], size, size)
 
 
 def sheets(dataset, count: int = 24, epochs: int = 3, size: int = 240, rows: int = 8) -> Iterator[np.ndarray]:
@@ -49,9 +65,9 @@ def _row(dataset, index: int, epochs: int, size: int) -> np.ndarray:
     for epoch in range(epochs):
         sample = dataset[epoch * len(dataset) + index]
         image, outline = sample_panels(sample, size)
-        height, width = sample["inputs"].shape[1:]
+        sides = " x ".join(map(str, reversed(sample["inputs"].shape[1:])))
         name = sample["data_samples"].name
-        text = f"{name[:22]}  {width} x {height}  epoch {epoch}" if epoch == 0 else f"epoch {epoch}"
+        text = f"{name[:22]}  {sides}  epoch {epoch}" if epoch == 0 else f"epoch {epoch}"
         cell = label(np.hstack([image, outline]), text)
         cells.append(np.pad(cell, ((0, GAP), (0, GAP), (0, 0))))
     return np.hstack(cells)

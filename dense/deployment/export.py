@@ -21,7 +21,7 @@ from dense import __version__
 from dense.backends.bundle import Bundle, Tensor, is_bundle, read_bundle, sha256, write_description
 from dense.deployment.source import Source
 from dense.errors import ConfigError, DenseError, ExportError, MissingDependencyError
-from dense.tasks.golden import golden_picture
+from dense.tasks.golden import golden_input
 
 if TYPE_CHECKING:
     from dense.models.graph import DeployedGraph
@@ -31,9 +31,11 @@ OPSETS = range(18, 24)
 TOLERANCE = {"max": 1e-4, "mean": 1e-5, "metric": 1e-3}
 # (smallest, usual, largest); below 64 the deepest levels are one pixel wide, and OpenVINO refuses to pool that
 LIMITS = {"batch": (1, 1, 64), "height": (64, None, 4096), "width": (64, None, 4096)}
+AXES = ("depth", "height", "width")
 # Sizes to trace with: none may be 1 anywhere in the network, or equal to another, or it becomes part of the graph.
 TRACED = {"batch": 2, "height": 320, "width": 448}
 SCOPES = "pkg.torch.onnx.name_scopes"
+GOLDEN = 64 * 2**20  # bytes of a golden output; of larger ones every second value is kept, every third ...
 
 Say = Callable[[str], None]
 
@@ -42,13 +44,13 @@ Say = Callable[[str], None]
 class ExportSettings:
     """Of one export.
 
-    size: (height, width) instead of the task's. batch: (smallest, usual, largest). dynamic: names of the sizes that
-    may vary, None for all that the network allows. opset: of ONNX.
+    size: (height, width), of volumes (depth, height, width), instead of the task's. batch: (smallest, usual, largest).
+    dynamic: names of the sizes that may vary, None for all that the network allows. opset: of ONNX.
 
     Raises ConfigError for values that contradict each other.
     """
 
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     batch: tuple[int, int, int] = LIMITS["batch"]
     dynamic: tuple[str, ...] | None = None
     opset: int = 18
@@ -87,7 +89,7 @@ def export(source: Source, folder: str | Path, settings: ExportSettings | None =
         say(f"written after {time.perf_counter() - begun:.0f} s: model.onnx, "
             f"{(temporary / 'model.onnx').stat().st_size / 2**20:.1f} MiB")
         usual = {k: v[1] for k, v in shapes.items()}
-        golden = write_golden(graph, temporary / "golden", usual)
+        golden, step = write_golden(graph, temporary / "golden", usual)
         files = {p.relative_to(temporary).as_posix(): sha256(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
         varying = {k: v for k, v in shapes.items() if k in dynamic}
         bundle = Bundle(
@@ -97,7 +99,7 @@ def export(source: Source, folder: str | Path, settings: ExportSettings | None =
                              dynamic if {"height", "width"}.isdisjoint(dynamic) else
                              (*dynamic, *_output_sizes(graph, golden))),
             shapes=varying, precision="fp32", opset=settings.opset, files=files, tolerance=tolerance_of(golden),
-            versions=_versions(), source=source.record(), **source.facts())
+            versions=_versions(), source=source.record(), golden_step=step, **source.facts())
         write_description(temporary, bundle.to_dict())
         read_bundle(temporary)
     return replace(bundle, folder=folder)
@@ -115,14 +117,17 @@ def check_target(folder: Path, force: bool) -> None:
 
 
 def replace_size(task, size: Sequence[int] | None):
-    """The task, with another (height, width). ConfigError if it refuses that."""
+    """The task, with another (height, width), or (depth, height, width). ConfigError if it refuses that."""
+    if size is not None and len(size) != len(task.size):
+        names = " ".join(AXES[-len(task.size):])
+        raise ConfigError(f"--size {' '.join(map(str, size))}: {len(size)} numbers, it takes {names}")
     try:
         return task if size is None else replace(task, size=tuple(size))
     except ValueError as error:
         raise ConfigError(f"--size: {error}") from None
 
 
-def sizes_of(graph: DeployedGraph, size: tuple[int, int], settings: ExportSettings
+def sizes_of(graph: DeployedGraph, size: tuple[int, ...], settings: ExportSettings
              ) -> tuple[dict[str, tuple[int, int, int]], tuple[str, ...]]:
     """(smallest, usual, largest) of every named size, and the names of those that vary.
 
@@ -133,8 +138,8 @@ def sizes_of(graph: DeployedGraph, size: tuple[int, int], settings: ExportSettin
         known = ", ".join(graph.dynamic) or "none"
         raise ConfigError(f"--dynamic {' '.join(unknown)}: what may vary in the network is {known}")
     shapes = LIMITS | {"batch": tuple(settings.batch)}
-    for axis, usual in zip(("height", "width"), size, strict=True):
-        low, _, high = shapes[axis]
+    for axis, usual in zip(AXES[-len(size):], size, strict=True):
+        low, _, high = shapes.get(axis, (usual, usual, usual))
         shapes[axis] = (min(low, usual), usual, max(high, usual))
     shapes = {k: v if k in dynamic else (v[1],) * 3 for k, v in shapes.items() if k in graph.dynamic}
     return shapes, tuple(d for d in graph.dynamic if d in dynamic)
@@ -202,19 +207,23 @@ def tolerance_of(golden: np.ndarray) -> dict[str, float]:
     return TOLERANCE | {k: min(TOLERANCE[k] * scale, 0.1) for k in ("max", "mean")}
 
 
-def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> np.ndarray:
-    """Golden input and PyTorch's output at the usual sizes, as ``input.npy`` and ``output.npy``; returns the output."""
+def write_golden(graph: DeployedGraph, folder: Path, sizes: dict[str, int]) -> tuple[np.ndarray, int]:
+    """Golden input and PyTorch's output at the usual sizes, as ``input.npy`` and ``output.npy``; returns the output,
+    and every how many of its values were written along the axes after the channels."""
     import torch
 
     (shape,) = graph.input_shapes.values()
-    n, channels, height, width = (s if isinstance(s, int) else sizes[s] for s in shape)
-    picture = np.stack([golden_picture(height, width, channels, seed) for seed in range(n)]).astype(np.float32)
+    n, channels, *size = (s if isinstance(s, int) else sizes[s] for s in shape)
+    values = np.stack([golden_input(size, channels, seed) for seed in range(n)])
     with torch.inference_mode():
-        output = graph(torch.from_numpy(picture)).numpy()
+        output = graph(torch.from_numpy(values)).numpy()
+    step = 1
+    while (kept := output[(..., *[slice(None, None, step)] * (output.ndim - 2))]).nbytes > GOLDEN:
+        step += 1
     folder.mkdir()
-    np.save(folder / "input.npy", picture)
-    np.save(folder / "output.npy", output)
-    return output
+    np.save(folder / "input.npy", values)
+    np.save(folder / "output.npy", kept)
+    return output, step
 
 
 def _output_sizes(graph: DeployedGraph, golden: np.ndarray) -> dict[str, int]:

@@ -117,14 +117,17 @@ class DenseRunner(Runner):
         self._has_loaded = True
 
     def load_checkpoint(self, filename, map_location="cpu", strict=True, revise_keys=()):
-        """Load weights (any layout that ``build_model`` reads) into the model; nothing else of the file."""
+        """Load weights (any layout that ``build_model`` reads) into the model; nothing else of the file.
+
+        The config's ``load_heads``, 'fit' by default, says what becomes of heads; see ``load_network_weights``.
+        """
         network = getattr(self.plain_model, "network", self.plain_model)
-        load_network_weights(network, read_weights_lazily(filename))
+        notes = load_network_weights(network, read_weights_lazily(filename), self.cfg.get("load_heads", "fit"))
         for hook in self.hooks:
             if hasattr(hook, "ema_model"):
                 hook.ema_model.module.load_state_dict(self.plain_model.state_dict())
         self._has_loaded = True
-        self.logger.info(f"loaded {filename}")
+        self.logger.info("\n".join([f"loaded {filename}", *notes]))
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location="default"):
         """Go on from a checkpoint of this toolkit: weights, averages, optimiser, schedules, counters."""

@@ -13,6 +13,7 @@ from mmengine.model import MomentumAnnealingEMA
 
 from dense.compat.optim import amp_wrapper
 from dense.config import read_config, type_name
+from dense.datasets.volume_cases import read_dataset_json
 from dense.errors import ConfigError, DatasetError
 from dense.io import find_splits, split_folders
 from dense.io.classes import find_class_file, read_classes
@@ -27,7 +28,8 @@ class Settings:
     """What ``train`` takes beside a config; None leaves the config's value.
 
     overfit: train and validate on the first N pictures without augmentation, a check that the data are sound.
-    size: side of the square that the network is fed. feature_supervision False drops the ground-truth encoder.
+    size: side of the square (of volumes, the cube) that the network is fed. feature_supervision False drops the
+    ground-truth encoder.
     """
 
     work_dir: str | None = None
@@ -74,7 +76,8 @@ def load_config(name: str | Path, settings: Settings) -> Config:
             cfg[key] = getattr(settings, key)
     if settings.size:
         cfg.task = cfg.get("task") or {}
-        cfg.task["size"] = (settings.size, settings.size)
+        sides = 3 if (cfg.task.get("type") and type_name(cfg.task) == "VolumeTask") else 2
+        cfg.task["size"] = (settings.size,) * sides
     if settings.batch_size:
         cfg.train_dataloader.batch_size = settings.batch_size
     if settings.max_iters:
@@ -115,8 +118,11 @@ def load_config(name: str | Path, settings: Settings) -> Config:
 
 
 def _adopt_classes(cfg: Config) -> None:
-    """Task and network of a semantic config take the classes of the data folder's class file, if it has one."""
+    """Task and network of a semantic config take the classes of the data folder's class file, if it has one; those of
+    volumes take classes and channels of its dataset.json."""
     task, dataset = cfg.get("task"), (cfg.get("train_dataloader") or cfg.get("test_dataloader") or {}).get("dataset")
+    if task and dataset and type_name(dataset) == "VolumeDataset" and not dataset.get("cases"):
+        _adopt_volumes(cfg, Path(find_data(dataset.get("root") or cfg.get("data_root"))) / "dataset.json")
     if not task or not dataset or type_name(dataset) != "SemanticDataset" or dataset.get("classes"):
         return
     root = Path(find_data(dataset.get("root") or cfg.get("data_root")))
@@ -126,6 +132,25 @@ def _adopt_classes(cfg: Config) -> None:
     classes = read_classes(file)
     cfg.task["classes"], cfg.task["palette"] = classes.names, classes.colours or ()
     cfg.model["network"]["num_classes"] = len(classes.names)
+
+
+def _adopt_volumes(cfg: Config, description: Path) -> None:
+    """Channels and classes of a dataset.json; the config's own are kept, with their colours, where they agree."""
+    if not description.is_file():
+        return
+    found = read_dataset_json(description)
+    if tuple(cfg.task.get("classes") or ()) != found.classes:
+        cfg.task["classes"], cfg.task["palette"] = found.classes, ()
+    if tuple(cfg.task.get("channels") or ()) != found.channels:
+        for key in ("normalisation", "masked", "intensities"):  # one for all that the config has, or one each
+            if len(cfg.task.get(key) or ()) not in (0, 1, len(found.channels)):
+                raise ConfigError(f"{description}: has the channels {', '.join(found.channels)}, but the config's "
+                                  f"task[{key!r}] is {cfg.task[key]!r}. Remedy: one entry, or one for each")
+        for key in ("normalisation", "masked", "intensities"):
+            if len(cfg.task.get(key) or ()) == 1:
+                cfg.task[key] = tuple(cfg.task[key]) * len(found.channels)
+        cfg.task["channels"] = found.channels
+    cfg.model["network"]["num_classes"], cfg.model["network"]["in_channels"] = len(found.classes), len(found.channels)
 
 
 def _flatten(cfg: Config, root: Path) -> None:

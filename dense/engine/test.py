@@ -26,15 +26,20 @@ from dense.evaluation.metrics import KNOWN
 from dense.evaluation.report import write_report
 from dense.evaluation.semantic import class_table, majority_counts, most_frequent, summarise_semantic
 from dense.evaluation.skeletons import SkeletonCache, skeleton_folder
+from dense.evaluation.volume import measure_volume, summarise_volumes, volume_table
+from dense.evaluation.volume_baselines import IntensityBaseline
 from dense.io import check_folder, read_image, read_mask, write_json, write_text
 from dense.io.labels import read_labels
 from dense.registry import DATASETS
 from dense.tasks import as_task
 
 # and the names of their rows
-BASELINES = {"untrained": "untrained", "grabcut": "GrabCut", "majority": "most frequent class"}
+BASELINES = {"untrained": "untrained", "grabcut": "GrabCut", "majority": "most frequent class",
+             "intensity": "class by intensity"}
+OWN_BASELINES = {"cutout": {"grabcut"}, "semantic": {"majority"}, "volume": {"intensity"}}  # by kind of task
 PICTURES = {"cutout": "ResultPictures", "semantic": "SemanticPictures", "erase": "ErasePictures",
-            "detection": "DetectionPictures"}  # by kind of task
+            "volume": "VolumePictures", "detection": "DetectionPictures"}
+CLASS_TABLES = {"semantic": class_table, "volume": volume_table, "detection": box_table}
 ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataloader", "val_cfg", "val_evaluator",
                  "param_scheduler")
 
@@ -46,7 +51,8 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
 
     weights: a file, or None for the initial network. splits: of the config's data set (``DIS-VD`` ...), each a
     row of its own; by default the config's test split. baselines: 'untrained', 'grabcut' (of cut-outs), 'majority'
-    (of classes: the training set's most frequent one everywhere), on the same splits.
+    (of classes: the training set's most frequent one everywhere), 'intensity' (of volumes: the class that is most
+    frequent at each intensity in the training set), on the same splits.
     masks: write every predicted alpha. metrics: names of measures in place of the config's. report: measure the
     written masks too and leave tables, curves and worst cases in ``report/`` (starts processes, as
     ``evaluate_folders`` does). Writes ``test.json``, ``test.md`` and ``test.csv`` into the work directory.
@@ -58,7 +64,7 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     path = find_config(config)
     cfg = load_config(path, settings or Settings())
     kind = kind_of(cfg)
-    own = {"cutout": {"grabcut"}, "semantic": {"majority"}}.get(kind, set())
+    own = OWN_BASELINES.get(kind, set())
     if wrong := set(baselines) - own - {"untrained"}:
         raise ConfigError(f"the baseline {wrong.pop()} is not for {path.stem}. Remedy: "
                           f"{', '.join([*own, 'untrained'])}")
@@ -88,6 +94,9 @@ def test(config: str | Path, weights: str | Path | None, settings: Settings | No
     if "majority" in baselines:
         for split in parts:
             rows[_row("majority", split)] = _majority(cfg, path, split)
+    if "intensity" in baselines:
+        for split in parts:
+            rows[_row("intensity", split)] = _intensity(cfg, path, split)
     write_json(work_dir / "test.json", {"config": str(path), "weights": str(weights), "figures": rows})
     write_text(work_dir / "test.md", markdown_table(rows) + class_tables(cfg, rows))
     for split, folder in parts.items() if report else ():
@@ -166,16 +175,38 @@ def _majority(cfg: Config, origin: Path, split: str | None) -> dict:
     return summarise_semantic(majority_counts(truths(dataset), common, len(names), ignore, boundary), names)
 
 
+def _intensity(cfg: Config, origin: Path, split: str | None) -> dict:
+    """Figures of the class that is most frequent at each intensity in the training set."""
+    finished = runner_config(cfg)
+    with config_errors(origin):
+        training = DATASETS.build(dict(finished.train_dataloader.dataset, pipeline=[]))
+    dataset, measures = _dataset(cfg, origin, split), finished.test_evaluator
+    names = training.task.classes
+    baseline = IntensityBaseline.fit(training.task, (
+        (volume.values, volume.spacing, labels) for volume, labels in map(training.read, training.cases)))
+    rows = []
+    for volume, labels in map(dataset.read, dataset.cases):
+        pred = baseline.predict(volume.values, volume.spacing)
+        rows.append(measure_volume(pred, labels, volume.spacing, len(names), measures.get("tolerance", 1.0),
+                                   measures.get("ignore", -1), measures.get("surfaces", True)))
+    return summarise_volumes(rows, names)
+
+
+def noun_of(cfg: Config) -> str:
+    """What the data set of a config is made of."""
+    return "volume" if kind_of(cfg) == "volume" else "picture"
+
+
 def kind_of(cfg: Config) -> str:
     """The kind of task that a config is about."""
     return as_task(cfg.get("task")).kind
 
 
 def class_tables(cfg: Config, rows: dict[str, dict]) -> str:
-    """Markdown: the figures of each class for every tested row, baselines left out; empty for others."""
-    if kind_of(cfg) not in ("semantic", "detection"):
+    """Markdown: the figures of each class for every tested row, baselines left out; empty where there are none."""
+    table = CLASS_TABLES.get(kind_of(cfg))
+    if table is None:
         return ""
-    table = class_table if kind_of(cfg) == "semantic" else box_table
     tested = {k: v for k, v in rows.items() if k.partition(", ")[0] not in BASELINES.values()}
     names = as_task(cfg.task).classes
     return "".join(f"\n{name}:\n\n{table(figures, names)}" for name, figures in tested.items())

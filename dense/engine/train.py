@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
@@ -18,10 +19,11 @@ from dense.engine.explain import config_errors, run_errors
 from dense.engine.hooks.checkpoint import saved_checkpoints
 from dense.engine.runner import build_runner
 from dense.engine.settings import DATALOADERS, Settings, load_config, runner_config
-from dense.engine.test import class_tables, kind_of, print_table, test
+from dense.engine.test import class_tables, kind_of, noun_of, print_table, test
 from dense.errors import ConfigError, DatasetError
 from dense.io import check_folder, write_json
 from dense.models.build import load_network_weights
+from dense.progress import Meter
 from dense.registry import DATASETS, MODELS
 from dense.weights.store import name_of
 
@@ -80,7 +82,9 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     name = work_dir.as_posix()
     kind = kind_of(cfg)
     columns = {"cutout": "image | truth | prediction | error | cut-out", "erase": "given | truth | result | changed",
-               "semantic": "image | truth | prediction | what is wrong", "detection": "true | found"}[kind]
+               "semantic": "image | truth | prediction | what is wrong",
+               "volume": "image | truth | prediction | what is wrong, three planes each",
+               "detection": "true | found"}[kind]
     lines = ["next:", f"  {_command('test')} {config} {name}/best.safetensors{_repeated(settings)}"]
     if kind == "cutout":
         lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
@@ -88,6 +92,8 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
         lines.append(f"  {_command('erase')} PICTURES -o OUT --mask MASKS -w {name}/best.safetensors")
     if kind == "detection":
         lines.append(f"  {_command('detect')} PICTURES -o OUT -w {name}/best.safetensors")
+    if kind == "volume":
+        lines.append(f"  {_command('volume')} VOLUMES -o OUT -w {name}/best.safetensors")
     lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "
                  "--data-root FOLDER")
     known = f"   (from this folder: {known})" if (known := name_of(best)) else ""
@@ -95,7 +101,7 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
 weights         {name}/best.safetensors{known}
 curves          {name}/curves.png   (also: tensorboard --logdir {name})
 pictures        {name}/pictures/    ({columns})
-per picture     {name}/test.csv
+{f"per {noun_of(cfg)}":<16}{name}/test.csv
 """)
     print("\n".join(lines))
 
@@ -124,12 +130,22 @@ def _check_data(cfg: Config, origin: Path) -> None:
         if cfg.get(key):
             with config_errors(origin):
                 dataset = DATASETS.build(cfg[key].dataset)
+                _prepare(dataset)
                 dataset[0]
-            counts.append(f"{len(dataset)} pictures to {verb}")
+            number = len(getattr(dataset, "cases", dataset))
+            counts.append(f"{number} {noun_of(cfg)}{'s' * (number != 1)} to {verb}")
             folders.append((cfg[key].dataset.get("root"), cfg[key].dataset.get("split")))
     same = len(folders) == 2 and folders[0] == folders[1]
     note = " (the same: it says nothing about new pictures)" if same else ""
     say(f"data {cfg.get('data_root') or ''}: {', '.join(counts)}{note}")
+
+
+def _prepare(dataset: Any) -> None:
+    """Let a data set that prepares its files once do so now, all of them, with a bar."""
+    if not hasattr(dataset, "prepare") or not is_main_process():
+        return  # other processes find what is there, or wait for it
+    with Meter("prepare", len(dataset.cases)) as meter:
+        dataset.prepare(lambda done, total: meter.step(done))
 
 
 def _make_room(work_dir: Path, resume: bool, fresh: bool) -> None:

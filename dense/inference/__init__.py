@@ -8,6 +8,7 @@ from dense.inference.results import CutoutResult, EraseResult, Result
 from dense.inference.segmentation import SegmentResult
 from dense.inference.sources import watch
 from dense.inference.video_out import VideoWriter
+from dense.inference.volumes import VolumeResult
 
 __all__ = ["CutoutResult", "DetectionResult", "EraseResult", "Inferencer", "Result", "SegmentResult", "VideoWriter",
-           "watch"]
+           "VolumeResult", "watch"]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ import numpy as np
 
 from dense.errors import ConfigError, DatasetError, DenseError
 from dense.inference.detection import DetectionResult
-from dense.inference.run_tables import CsvTable, RunTable
+from dense.inference.run_table import RunTable
+from dense.inference.sinks import Owners
 from dense.inference.sources import Item
 from dense.io import write_text
 from dense.io.coco_file import coco_text, read_coco_file
@@ -22,6 +22,7 @@ from dense.io.picture import format_of
 from dense.io.yolo import yolo_line
 
 LABELS = ("all", "class", "none")
+COLUMNS = ("picture", "time", "class", "score", "x", "y", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class DetectWriter:
     yolo: bool = False
     marker: ClassVar[str] = "-detect"
     transparent: ClassVar[bool] = False
-    _owners: dict[str, Path] = field(default_factory=dict, compare=False, repr=False)
+    _owned: Owners = field(default_factory=Owners, compare=False, repr=False)
+    _named: set[Path] = field(default_factory=set, compare=False, repr=False)  # lists of classes that are written
     _lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def __post_init__(self):
@@ -53,28 +55,26 @@ class DetectWriter:
     def write(self, result: DetectionResult, path: Path) -> Path:
         """Write the text, then the picture: where that is there, so is the text.
 
-        DenseError where the text is another result's of this run.
+        DenseError where the text is another result's of this run, or the list of classes.
         """
         if self.yolo:
-            text = path.with_suffix(".txt")
-            with self._lock:
-                owner = self._owners.setdefault(os.path.abspath(text).casefold(), path)
-            if owner != path:
-                raise DenseError(f"{text}: belongs to {owner} already. Remedy: process them in several output folders")
+            text, classes = path.with_suffix(".txt"), path.with_name("classes.txt")
+            self._owned.claim((classes,), classes)
+            self._owned.claim((text,), path)
+            self._write_classes(classes, result.classes)
             write_text(text, yolo_text(result))
-            self._write_classes(text.with_name("classes.txt"), result.classes)
         return result.save(path, *self._shown())
 
     def _write_classes(self, path: Path, classes: Sequence[str]) -> None:
         """Once in each folder. DenseError where another list is there."""
         text = "".join(f"{name}\n" for name in classes)
         with self._lock:
-            if self._owners.setdefault(f"{path}#classes", path) is not path:
+            if path in self._named:
                 return
             if path.exists() and path.read_bytes() != text.encode():
-                self._owners.pop(f"{path}#classes")
                 raise DenseError(f"{path}: names other classes. Remedy: another output folder")
             write_text(path, text)
+            self._named.add(path)
 
     def _shown(self) -> tuple[bool, bool]:
         return self.label != "none", self.label == "all"
@@ -95,18 +95,16 @@ def yolo_text(result: DetectionResult) -> str:
                    for label, box in zip(result.labels, result.xywh().round(3).tolist(), strict=True))
 
 
-class BoxTable(CsvTable):
+def box_table() -> RunTable:
     """A row for each object: picture, seconds of its video (frames only), class, score, box in pixels."""
+    return RunTable("table of objects", COLUMNS, _box_rows)
 
-    columns = ("picture", "time", "class", "score", "x", "y", "width", "height")
-    what = "table of objects"
 
-    def entry(self, result: DetectionResult) -> list[dict]:
-        """See ``RunTable``."""
-        time = result.metadata.time
-        return [{"picture": result.source, "time": "" if time is None else f"{float(time):.3f}", "class": one["class"],
-                 "score": f"{one['score']:.5f}", **dict(zip(self.columns[4:], one["box"], strict=True))}
-                for one in result.objects()]
+def _box_rows(result: DetectionResult) -> list[dict]:
+    time = result.metadata.time
+    return [{"picture": result.source, "time": "" if time is None else f"{float(time):.3f}", "class": one["class"],
+             "score": f"{one['score']:.5f}", **dict(zip(COLUMNS[4:], one["box"], strict=True))}
+            for one in result.objects()]
 
 
 class CocoTable(RunTable):
@@ -117,10 +115,9 @@ class CocoTable(RunTable):
     """
 
     suffix = ".json"
-    what = "file of COCO objects"
 
     def __init__(self, classes: Sequence[str] = (), ids: CocoIds | None = None):
-        super().__init__()
+        super().__init__("file of COCO objects", (), self._entry)
         self.classes, self.ids = tuple(classes), ids
 
     def name(self, result: DetectionResult, item: Item) -> str:
@@ -129,28 +126,28 @@ class CocoTable(RunTable):
             return self.ids.names[self.ids.picture(result.source)]
         return "/".join(p for p in item.relative.parts if p not in ("..", item.relative.anchor))
 
-    def entry(self, result: DetectionResult) -> dict:
-        """See ``RunTable``. DatasetError for a picture or class that has no id."""
+    def _entry(self, result: DetectionResult) -> dict:
+        """What stays of a picture. DatasetError for a picture or class that has no id."""
         if self.ids:
             self.ids.check(result.source, {one["class"] for one in result.objects()})
         height, width = result.image.shape[:2]
         return {"width": width, "height": height, "objects": [(o["class"], o["score"], o["box"])
                                                               for o in result.objects()]}
 
-    def text(self, entries: Mapping[str, dict]) -> str:
+    def text(self, rows: Mapping[str, dict]) -> str:
         """See ``RunTable``."""
         if self.ids:
-            rows = [{"image_id": self.ids.picture(name), "category_id": self.ids.categories[kind], "bbox": box,
-                     "score": score} for name, entry in entries.items() for kind, score, box in entry["objects"]]
-            return "[" + ",\n".join(map(json.dumps, rows)) + "]\n"
-        used = {kind for entry in entries.values() for kind, _, _ in entry["objects"]}
+            found = [{"image_id": self.ids.picture(name), "category_id": self.ids.categories[kind], "bbox": box,
+                      "score": score} for name, entry in rows.items() for kind, score, box in entry["objects"]]
+            return "[" + ",\n".join(map(json.dumps, found)) + "]\n"
+        used = {kind for entry in rows.values() for kind, _, _ in entry["objects"]}
         classes = [*self.classes, *sorted(used - set(self.classes), key=lambda n: natural_key(Path(n)))]
         values: dict[str, Any] = {
             "info": {"description": "objects found by dense detect"},
             "images": [{"id": i, "file_name": name, "width": e["width"], "height": e["height"]}
-                       for i, (name, e) in enumerate(entries.items(), 1)],
+                       for i, (name, e) in enumerate(rows.items(), 1)],
             "annotations": [], "categories": [{"id": i, "name": n} for i, n in enumerate(classes, 1)]}
-        for image, entry in enumerate(entries.values(), 1):
+        for image, entry in enumerate(rows.values(), 1):
             for kind, score, box in entry["objects"]:
                 values["annotations"].append({
                     "id": len(values["annotations"]) + 1, "image_id": image, "category_id": classes.index(kind) + 1,

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ class Inferencer:
         own resolution) or 'tiled' (global, then tiles of it where it is unsure, for pictures larger than the task's
         size). Of semantic segmentation: 'global' (scaled to the task's size), 'whole' or 'sliding' (overlapping windows
         of the task's size). Of erasing: 'windows' (around what is masked), 'tiles' (the same, all of the task's size),
-        'whole'.
+        'whole'. Of volumes: 'mirrored' (each patch in all its mirror images, averaged) or 'plain'.
     batch: windows that the network is given at once. threads: of the network, on CPU. jobs: threads that decode and
-    encode. max_memory: bytes that pictures on their way may take; the network's own memory is not counted.
+    encode. max_memory: bytes that pictures on their way may take, or what is kept beside a volume's values; the
+    network's own memory is not counted.
     task: entries of the task to replace, for example ``dict(min_max=True, cut=True)``: cut-outs exactly as the
     published script makes them (a picture without a subject then gets one made of noise).
-    input_alpha: False takes transparent inputs as if they were opaque.
+    input_alpha: False takes transparent inputs as if they were opaque. half: of volumes, sums over patches in float16:
+    less memory, and borders between classes may differ a little.
 
     ``model(picture)`` returns a ``Result`` of the task's kind (``CutoutResult``, ``SegmentResult`` ...);
     ``model(pictures)`` a ``Results`` iterator in the order of the input:
@@ -51,7 +53,7 @@ class Inferencer:
     def __init__(self, name_or_bundle: Any, weights: str | Path | None = None, device: str | None = None,
                  backend: str | None = None, mode: str | None = None, batch: int = 1, threads: int | None = None,
                  jobs: int | None = None, max_memory: int | None = None,
-                 task: Mapping[str, Any] | None = None, input_alpha: bool = True):
+                 task: Mapping[str, Any] | None = None, input_alpha: bool = True, half: bool = False):
         for name, value in (("threads", threads), ("jobs", jobs), ("max_memory", max_memory)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: must be at least 1")
@@ -81,7 +83,9 @@ class Inferencer:
                 self.task = task_from_dict({**self.task.to_dict(), **task})
             except ValueError as error:
                 raise ConfigError(f"{self.name}: {error}") from None
-        self.input_alpha = input_alpha
+        self.input_alpha, self.half, self.is_volume = input_alpha, half, self.task.kind == "volume"
+        if half and not self.is_volume:
+            raise ConfigError(f"{self.name}: half is about sums over the patches of volumes. Remedy: leave it out")
         self.mode, self.bundle = mode or self._usual_mode(bundle), bundle
         try:
             self.task.check_mode(self.mode)
@@ -144,27 +148,31 @@ class Inferencer:
         return f"{self.name} ({self.weights}), {self.session.describe()} ({self.session.reason})"
 
     def __call__(self, inputs: Any, recursive: bool = False, errors: str = "raise", mask: Any = None,
-                 invert: bool = False) -> Result | Results:
-        """Result of one picture, or an iterator of results.
+                 invert: bool = False, spacing: Sequence[float] | None = None, fill: float | None = None,
+                 **options: Any) -> Result | Results:
+        """Result of one picture or volume, or an iterator of results.
 
-        inputs: see ``dense.inference.sources.find_source``; a folder, pattern, list, video or iterable counts as many,
-            however many it holds. recursive: with a folder, those below it too.
+        inputs: see ``dense.inference.sources.find_source``, of volumes ``dense.inference.volume_sources``; a folder,
+            pattern, list, video or iterable counts as many, however many it holds. recursive: with a folder, those
+            below it too.
         errors: for many. 'raise': the good ones are returned, then a DenseError lists the others; 'skip': they are
             in ``results.failures`` only.
         mask, invert: for tasks that change what is masked; see ``dense.inference.masks.find_masks``.
+        spacing: of arrays that are volumes, mm along z, y, x. fill: of volumes, value for voxels that are not finite,
+            which else are an error. options: of volumes, see ``run``.
 
         Raises ImageError for one picture that cannot be read.
         """
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', not {errors!r}")
-        source = find_source(inputs, recursive)
+        source = self.finder(spacing, fill)(inputs, recursive)
         if mask is not None:
             from dense.inference.masks import find_masks, with_masks
 
             if not self.task.takes_mask:
                 raise ConfigError(f"{self.name}: its task {self.task.kind} takes no mask; leave it out")
             source = replace(source, items=with_masks(source.items, find_masks(mask, invert)))
-        results = Results(self.run(source), source.total, errors == "raise" and not source.single)
+        results = Results(self.run(source, **options), source.total, errors == "raise" and not source.single)
         if not source.single:
             return results
         result = next(results, None)
@@ -174,12 +182,31 @@ class Inferencer:
         results.close()
         return result
 
-    def run(self, source: Source | Iterator, then: Callable[[Result, Item], Any] | None = None) -> Iterator[Work]:
+    def finder(self, spacing: Sequence[float] | None = None, fill: float | None = None) -> Callable[..., Source]:
+        """The function that finds the inputs: ``find_source``, or the one of volumes. See ``__call__``."""
+        if not self.is_volume:
+            if spacing is not None or fill is not None:
+                raise ConfigError(f"{self.name}: spacing and fill are about volumes. Remedy: leave them out")
+            return find_source
+        from dense.inference.volume_sources import VolumeSource
+
+        return VolumeSource(self.task.channels, spacing, fill).find
+
+    def run(self, source: Source | Iterator, then: Callable[[Result, Item], Any] | None = None,
+            **options: Any) -> Iterator[Work]:
         """Works of a source in order, for those who also want what failed as it comes.
 
-        then: called with (result, item) beside the network, in other threads, for instance to write files.
+        then: called with (result, item) beside the network, in other threads, for instance to write files. options: of
+        volumes, ``say``, ``probabilities`` and ``folder``; see ``VolumePipeline``.
         """
         items = source.items if isinstance(source, Source) else source
+        if self.is_volume:
+            from dense.inference.volume_pipeline import VolumePipeline
+
+            return VolumePipeline(self.task, self.network, self.mode, self.memory if self.strict else None, self.half,
+                                  self.memory // 4, then, **options).run(items)
+        if options:
+            raise ConfigError(f"{self.name}: {', '.join(options)} is about volumes. Remedy: leave it out")
         if not self.input_alpha:
             items = (item if item is IDLE else replace(item, load=lambda i=item: i.load().opaque()) for item in items)
         return Pipeline(self.task, self.network, self.mode, self.jobs, self.memory, self.strict, then).run(items)

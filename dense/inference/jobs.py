@@ -47,12 +47,24 @@ class Job:
     finish: Callable[[], object] | None = None
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a job's inputs are: how they are found, the suffixes of files that results may be written to, and the usual
+    one."""
+
+    find: Callable[..., Source] = find_source
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    usual: str = ".png"
+    what: str = "picture"
+
+
 def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, suffix: str | None = None,
              recursive: bool = False, watched: bool = False, idle: float = float("inf"), skip_existing: bool = False,
-             overwrite: bool = False, reserved: Sequence[Path] = ()) -> Job:
+             overwrite: bool = False, reserved: Sequence[Path] = (), kind: Inputs = Inputs()) -> Job:
     """Check inputs and output, and give each input its place.
 
-    suffix: of the results, None for PNG or what ``output`` says. reserved: files that no result may be.
+    suffix: of the results, None for the usual one or what ``output`` says. reserved: files that no result may be. kind:
+    of inputs, pictures if nothing is said.
 
     Raises DenseError before anything is done: inputs that are not there, an output that cannot be written or would
     replace inputs, results that are there already without a word on what to do with them.
@@ -66,14 +78,14 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
         plan = plan_videos(inputs, writer, output, suffix, skip_existing, overwrite)
         return Job(plan.items, plan.write, plan.total, plan.place, plan.skipped, plan.notes, plan.sink)
     folder = Path(output) if output and output != "-" else None
-    to_file = folder is not None and not folder.is_dir() and folder.suffix.lower() in IMAGE_SUFFIXES
+    to_file = folder is not None and not folder.is_dir() and folder.name.lower().endswith(kind.suffixes)
     if to_file or output == "-":
-        return _single(inputs, output, suffix, writer, skip_existing, overwrite)
+        return _single(inputs, output, suffix, writer, skip_existing, overwrite, kind)
     if len(inputs) == 1 and folder is None and (Path(inputs[0]).is_dir() or is_video(inputs[0])):
         path = Path(inputs[0]).resolve()
         folder = path.with_name(f"{path.stem if is_video(path) else path.name}{writer.marker}")
     many_folders = sum(Path(i).is_dir() for i in inputs) > 1
-    sources = [find_source(i, recursive, many_folders, folder) for i in inputs]
+    sources = [kind.find(i, recursive, many_folders, folder) for i in inputs]
     if folder is None and any(is_video(i) or Path(i).is_dir() or i == "-" for i in inputs):
         raise ConfigError("several inputs with a folder, a video or standard input need -o FOLDER")
     if folder is not None:
@@ -81,7 +93,7 @@ def plan_job(inputs: Sequence[str], writer: Writer, output: str | None = None, s
             raise ConfigError(f"-o {folder}: is a folder of inputs, its results would be taken for inputs next time; "
                               "choose another folder (one below it will do)")
         check_folder(folder)
-    names = Names(folder, suffix or ".png", writer.marker, reserved)
+    names = Names(folder, suffix or kind.usual, writer.marker, reserved)
     job = _listed_job(sources, names, writer, skip_existing, overwrite,
                       str(folder) if folder else "the folders of the inputs")
     for place in dict.fromkeys(i for i in inputs if Path(i).is_dir()):
@@ -103,7 +115,7 @@ def _listed_job(sources: list[Source], names: Names, writer: Writer, skip_existi
     notes: list[str] = []
     known = [item for s in sources if isinstance(s.items, list) for item in s.items]
     if names.folder is None:
-        known, results = without_results(known, names)
+        known, results = without_results(known, names, writer)
         if results:
             notes.append(f"{results} inputs are left out: they are results of others among them")
     known = _once(known)
@@ -148,10 +160,10 @@ def _once(items: Iterable[Item]) -> list[Item]:
 
 
 def _single(inputs: Sequence[str], output: str, suffix: str | None, writer: Writer, skip_existing: bool,
-            overwrite: bool) -> Job:
-    source = find_source(inputs[0]) if len(inputs) == 1 else Source([])
+            overwrite: bool, kind: Inputs) -> Job:
+    source = kind.find(inputs[0]) if len(inputs) == 1 else Source([])
     if not source.single:
-        raise ConfigError(f"-o {output} is one file, the input is not one picture; give a folder")
+        raise ConfigError(f"-o {output} is one file, the input is not one {kind.what}; give a folder")
     (item,) = source.items
     if output == "-":
         if sys.stdout.isatty():

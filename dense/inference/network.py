@@ -18,7 +18,7 @@ _SIGNS = ("out of memory", "failed to allocate memory", "bad_alloc", "not enough
 
 
 class Network:
-    """``network(tensors)``: outputs of single tensors (C, h, w), ``batch`` of one size at a time.
+    """``network(tensors)``: outputs of single tensors (C, h, w) or (C, d, h, w), ``batch`` of one size at a time.
 
     Where the device's memory is not enough, the batch is halved, for good, with a warning. With a bundle, batches are
     kept within its limits and other sizes than its own are refused (ConfigError).
@@ -37,17 +37,16 @@ class Network:
                 LOGGER.warning("%s takes batches of at most %d: batch %d instead of %d", bundle.name, most, most, batch)
             self.batch = max(self.least, min(batch, most))
 
-    def check_size(self, size: tuple[int, int]) -> None:
-        """ConfigError if the bundle does not take windows of (height, width)."""
+    def check_size(self, size: tuple[int, ...]) -> None:
+        """ConfigError if the bundle does not take windows of (height, width) or (depth, height, width)."""
         if self.limits is None:
             return
-        (low_h, high_h), (low_w, high_w) = self.limits[-2:]
-        if not (low_h <= size[0] <= high_h and low_w <= size[1] <= high_w):
-            def span(low: int, high: int) -> str:
-                return str(low) if low == high else f"{low}..{high}"
-            raise ConfigError(f"the bundle takes {span(low_h, high_h)} x {span(low_w, high_w)} (height x width), not "
-                              f"{size[0]} x {size[1]}; use a mode of one size (global, tiles), or export with dynamic "
-                              "sizes")
+        limits = self.limits[-len(size):]
+        if not all(low <= s <= high for s, (low, high) in zip(size, limits, strict=True)):
+            spans = " x ".join(str(low) if low == high else f"{low}..{high}" for low, high in limits)
+            axes = "height x width" if len(size) == 2 else "depth x height x width"
+            raise ConfigError(f"the bundle takes {spans} ({axes}), not {' x '.join(map(str, size))}; use a mode of one "
+                              "size (global, tiles), or export with dynamic sizes")
 
     def __call__(self, tensors: Iterable[np.ndarray]) -> list[Output]:
         """Outputs of each, in order, floats as float32. Raises DenseError if a single one does not fit into memory."""
@@ -74,10 +73,12 @@ class Network:
         return [{k: _float32(v) for k, v in o.items()} if isinstance(o, dict) else _float32(o) for o in outputs]
 
     def _shrink(self, tried: int, shape: tuple[int, ...], error: Exception) -> None:
-        size = f"{shape[-2]} x {shape[-1]}"
+        size = " x ".join(map(str, shape[1:]))
         if tried <= self.least:
-            raise DenseError(f"{self.session.describe()}: out of memory with a single window of {size}; use mode "
-                             "'global', a smaller picture, or device 'cpu'") from error
+            remedy = "mode 'global', a smaller picture, or device 'cpu'" if len(shape) == 3 else \
+                "device 'cpu', or a narrower network"
+            raise DenseError(f"{self.session.describe()}: out of memory with a single window of {size}; use {remedy}"
+                             ) from error
         self.batch = max(self.least, tried // 2)
         LOGGER.warning("%s: out of memory with a batch of %d at %s; going on with %d", self.session.describe(), tried,
                        size, self.batch)

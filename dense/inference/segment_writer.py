@@ -1,9 +1,7 @@
 """Files of segmentation results: overlay, labels, colours and masks of a picture, and a table of areas of a run."""
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from dense.errors import ConfigError, DenseError
-from dense.inference.run_tables import CsvTable
+from dense.errors import ConfigError
+from dense.inference.run_table import RunTable
 from dense.inference.segmentation import KINDS, SegmentResult
+from dense.inference.sinks import Owners
 from dense.io import check_folder, encode_picture, write_bytes
 from dense.io.picture import format_of
 
 WHAT = (*KINDS, "masks")
+COLUMNS = ("picture", "width", "height", "class", "pixels", "share")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class SegmentWriter:
     legend: bool = True
     marker: ClassVar[str] = "-segment"
     transparent: ClassVar[bool] = False
-    _owners: dict[str, Path] = field(default_factory=dict, compare=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
+    _owned: Owners = field(default_factory=Owners, compare=False, repr=False)
 
     def __post_init__(self):
         if strange := [k for k in self.kinds if k not in WHAT]:
@@ -72,11 +71,7 @@ class SegmentWriter:
 
         DenseError where a file is another result's of this run.
         """
-        for file in self.files(path):
-            with self._lock:
-                owner = self._owners.setdefault(os.path.abspath(file).casefold(), path)
-            if owner != path:
-                raise DenseError(f"{file}: belongs to {owner} already. Remedy: process them in several output folders")
+        self._owned.claim(self.files(path), path)
         for kind in self.kinds[1:]:
             if kind == "masks":
                 write_masks(result, self._extra(path, kind))
@@ -115,14 +110,12 @@ def mask_names(classes: Sequence[str]) -> list[str]:
     return [f"{name}-{i}" if folded.count(name.casefold()) > 1 else name for i, name in enumerate(names)]
 
 
-class AreaTable(CsvTable):
+def area_table() -> RunTable:
     """Pixels and share of each class in each picture."""
+    return RunTable("table of areas", COLUMNS, _area_rows)
 
-    columns = ("picture", "width", "height", "class", "pixels", "share")
-    what = "table of areas"
 
-    def entry(self, result: SegmentResult) -> list[dict]:
-        """See ``RunTable``."""
-        height, width = result.labels.shape
-        return [{"picture": result.source, "width": width, "height": height, "class": area.name,
-                 "pixels": area.pixels, "share": f"{area.share:.6f}"} for area in result.areas()]
+def _area_rows(result: SegmentResult) -> list[dict]:
+    height, width = result.labels.shape
+    return [{"picture": result.source, "width": width, "height": height, "class": area.name, "pixels": area.pixels,
+             "share": f"{area.share:.6f}"} for area in result.areas()]

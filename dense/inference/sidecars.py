@@ -11,6 +11,7 @@ from dense.errors import DenseError
 from dense.inference.results import Result
 from dense.inference.sinks import Writer, files_of
 from dense.io import write_json
+from dense.io.volume_files import bare_name, volume_suffix
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class WithSidecar:
 
 def sidecar_of(target: Path) -> Path:
     """The JSON beside a result. Results of one run differ in more than their suffix, hence these differ too."""
-    return target.with_suffix(".json")
+    return target.with_name(f"{bare_name(target) if volume_suffix(target) else target.stem}.json")
 
 
 def is_ours(sidecar: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ class Names:
 
     def _path(self, item: Item, full: bool) -> Path:
         relative = PurePath(*(p for p in item.relative.parts if p not in ("..", item.relative.anchor)))
-        name = (relative.name if full else relative.stem) + ("" if self.folder else self.marker) + self.suffix
+        name = relative.name if full else item.base or relative.stem
+        name += ("" if self.folder else self.marker) + self.suffix
         if self.folder is not None:
             return self.folder / relative.with_name(name)
         return (item.path.parent if item.path else Path()) / name
@@ -95,9 +97,10 @@ def check_targets(items: Sequence[Item], names: Names, skip_existing: bool, over
     return left
 
 
-def without_results(items: Sequence[Item], names: Names) -> tuple[list[Item], int]:
+def without_results(items: Sequence[Item], names: Names, writer: Writer | None = None) -> tuple[list[Item], int]:
     """Items without those that are results of others among them (a second run beside the inputs), and their number."""
-    targets = {os.path.realpath(names._path(item, full=full)) for item in items for full in (False, True)}
+    targets = {os.path.realpath(file) for item in items for full in (False, True)
+               for file in files_of(writer, names._path(item, full=full))}
     left = [item for item in items if item.path is None or os.path.realpath(item.path) not in targets]
     return left, len(items) - len(left)
 
@@ -125,6 +128,22 @@ def files_of(writer: Writer | None, target: Path) -> tuple[Path, ...]:
 def is_done(writer: Writer | None, target: Path) -> bool:
     """Whether all files of a result are there."""
     return all(f.exists() for f in files_of(writer, target))
+
+
+class Owners:
+    """Whose the files of a run are, for writers that make several of each result; for several threads."""
+
+    def __init__(self):
+        self._owners: dict[str, Path] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, files: Sequence[Path], result: Path) -> None:
+        """DenseError where a file is another result's of this run."""
+        for file in files:
+            with self._lock:
+                owner = self._owners.setdefault(_key(file), result)
+            if owner != result:
+                raise DenseError(f"{file}: belongs to {owner} already. Remedy: process them in several output folders")
 
 
 @runtime_checkable

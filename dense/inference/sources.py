@@ -29,19 +29,23 @@ IDLE = object()
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to come.
+    """One picture, or volume, to come.
 
     name: for messages. relative: where its result belongs, below the output folder, still with its own suffix.
     load: decodes it (ImageError where that fails). path: of its file, if it has one of its own. pixels: H * W if
-    known without reading anything. data: gives the bytes of its file, where it has none of its own.
+    known without reading anything. data: gives the bytes of its file, where it has none of its own. base: what results
+    are called, without suffix, where that is not the relative name without its last one. size: of a volume, about how
+    many bytes it takes once it is loaded.
     """
 
     name: str
     relative: PurePath
-    load: Callable[[], Picture]
+    load: Callable[[], Any]
     path: Path | None = None
     pixels: int | None = None
     data: Callable[[], bytes] | None = None
+    base: str | None = None
+    size: Callable[[], int] = lambda: 0
 
     def count_pixels(self) -> int:
         """Height times width, from the header of a file or its bytes; 0 for what cannot be read."""
@@ -104,10 +108,10 @@ def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -
         return Source([_bytes_item(functools.cache(lambda: sys.stdin.buffer.read()), "standard input", "picture")],
                       single=True)
     if text.startswith("@") and not path.exists():
-        return _listed([*_names_in(Path(text[1:]))], Path(text[1:]).parent)
+        return _listed([*names_in(Path(text[1:]))], Path(text[1:]).parent)
     if path.is_dir():
         exclude = None if exclude is None or exclude.resolve() == path.resolve() else exclude
-        paths = [p for p in list_images(path, recursive) if not _inside(p, exclude)]
+        paths = [p for p in list_images(path, recursive) if not is_inside(p, exclude)]
         if not paths:
             raise DatasetError(_no_pictures(path, recursive))
         return _listed(paths, path.resolve().parent if beside else path)
@@ -116,13 +120,13 @@ def _from_path(text: str, recursive: bool, beside: bool, exclude: Path | None) -
     if re.search(r"[*?\[]", text) and not path.exists():
         exclude = exclude if "**" in text else None  # else only what was plainly asked for can match
         found = sorted((Path(p) for p in glob.iglob(text, recursive=True)), key=lambda p: p.as_posix())
-        paths = [p for p in found if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and not _inside(p, exclude)]
+        paths = [p for p in found if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES and not is_inside(p, exclude)]
         if not paths:
             videos = sum(p.is_file() and is_video(p) for p in found)
             hint = f"{videos} videos match, give them one by one" if videos else \
                 "check the pattern (** goes into folders)"
             raise DatasetError(f"{text}: matches no picture; {hint}")
-        return _listed(paths, _fixed_part(text))
+        return _listed(paths, fixed_part(text))
     if not path.exists():
         raise ImageError(f"{text}: does not exist; check the path")
     return Source([file_item(path, PurePath(path.name))], single=True, total=1)
@@ -135,11 +139,12 @@ def _no_pictures(folder: Path, recursive: bool) -> str:
     return f"{folder}: the folder holds no picture; {remedy}"
 
 
-def _inside(path: Path, folder: Path | None) -> bool:
+def is_inside(path: Path, folder: Path | None) -> bool:
+    """Whether a path lies in the folder, or is it."""
     return folder is not None and path.resolve().is_relative_to(folder.resolve())
 
 
-def _fixed_part(pattern: str) -> Path:
+def fixed_part(pattern: str) -> Path:
     """The folder that a pattern begins with."""
     parts = Path(pattern).parts
     first = next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))
@@ -147,14 +152,15 @@ def _fixed_part(pattern: str) -> Path:
 
 
 def _listed(paths: Sequence[Path], root: Path) -> Source:
-    root = root.resolve()
-    items = []
-    for path in paths:
-        whole = Path(os.path.abspath(path))
-        real = whole.parent.resolve() / whole.name
-        below = next((p.relative_to(root) for p in (whole, real) if p.is_relative_to(root)), None)
-        items.append(file_item(path, PurePath(below if below is not None else path.name)))
+    items = [file_item(path, below(path, root)) for path in paths]
     return Source(items, total=len(items))
+
+
+def below(path: Path, root: Path) -> PurePath:
+    """The path as it is seen from a folder, links in it followed or not; its name alone where it lies elsewhere."""
+    root, whole = root.resolve(), Path(os.path.abspath(path))
+    real = whole.parent.resolve() / whole.name
+    return next((PurePath(p.relative_to(root)) for p in (whole, real) if p.is_relative_to(root)), PurePath(path.name))
 
 
 def file_item(path: Path, relative: PurePath) -> Item:
@@ -162,7 +168,8 @@ def file_item(path: Path, relative: PurePath) -> Item:
     return Item(str(path), relative, lambda: read_picture(path), path)
 
 
-def _names_in(path: Path) -> Iterator[Path]:
+def names_in(path: Path) -> Iterator[Path]:
+    """Paths of a list in a file, one a line, relative to it. DatasetError where it cannot be read or is empty."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows' editors begin with a mark
     except FileNotFoundError:
@@ -255,7 +262,7 @@ def watch(folder: str | os.PathLike, recursive: bool = False, exclude: Path | No
     while True:
         now: dict[Path, tuple[int, int]] = {}
         for path in list_images(folder, recursive):
-            if path in done or _inside(path, exclude):
+            if path in done or is_inside(path, exclude):
                 continue
             try:
                 status = path.stat()

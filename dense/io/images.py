@@ -8,6 +8,7 @@ files the first picture. ICC profiles are ignored: the values are those in the f
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,11 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
     Raises:
         DatasetError: the folder, or one below it, is missing, no folder, or may not be read.
     """
+    return list_files(folder, lambda name: os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES, recursive)
+
+
+def list_files(folder: str | os.PathLike[str], wanted: Callable[[str], bool], recursive: bool = False) -> list[Path]:
+    """The files in `folder` whose name is `wanted`, as `list_images` does."""
     found: list[Path] = []
     pending, seen = [Path(folder)], set()
     while pending:
@@ -164,7 +170,7 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES \
+                    if wanted(entry.name) \
                             and (entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
                         found.append(Path(entry.path))  # a broken link is told, a pipe would hang
                     elif recursive and entry.is_dir():

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,15 +16,19 @@ from dense.registry import MODELS
 from dense.weights.files import Weights, find_state_dict, read_weights
 from dense.weights.store import find_weights, locate
 
+LOGGER = logging.getLogger("dense")
 
-def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) -> nn.Module:
+
+def build_model(name_or_config, weights=None, device: str = "cpu", heads: str | None = None, **overrides) -> nn.Module:
     """Build a model in eval mode.
 
     name_or_config: a registered name (``'isnet'``), a name with weights (``'isnet@cutouts'``, found by
         ``dense.weights``), the path of a config file, or a config.
     weights: a file (.safetensors, .pth/.pt, .onnx), a name with weights, or a state dict, in our layout or the
         published one, with or without ``module.``; recognised by its keys. None leaves the initial weights. Where
-        the file tells the network's settings (its width), a name is built with them.
+        the file tells the network's settings (its width), or its shapes do, a name is built with them.
+    heads: None takes weights of this very network. 'fit' or 'new' take them as a beginning for other classes or
+        channels, where the network knows how (STU-Net); see ``load_network_weights``. The task is then the default.
     overrides: keyword arguments of the network (``width=0.25``).
 
     Raises ConfigError for unknown names, overrides or devices, WeightsError for weights that are damaged,
@@ -39,11 +44,11 @@ def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) 
     if is_config:
         config = _from_config(name_or_config, overrides)
     else:
-        config = _from_name(name_or_config, overrides, source.meta if isinstance(source, Weights) else {})
+        config = _from_name(name_or_config, overrides, source, heads)
     _check_settings(config["network"])
     model = MODELS.build(config)
     if source is not None:
-        load_network_weights(model.network, source)
+        load_network_weights(model.network, source, heads)
     try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
@@ -51,10 +56,16 @@ def build_model(name_or_config, weights=None, device: str = "cpu", **overrides) 
                           "torch of that device") from error
 
 
-def _from_name(name: str, overrides: dict, meta: Mapping) -> dict:
-    """Model config of a registered name; settings stored with the weights yield to the overrides."""
-    config = find_name(name).make({**meta.get("network", {}), **overrides})
-    if "task" in meta:
+def _from_name(name: str, overrides: dict, source: Mapping | Weights | Path | None, heads: str | None) -> dict:
+    """Model config of a registered name; settings stored with the weights, or told by their shapes, yield to the
+    overrides."""
+    entry, meta = find_name(name), source.meta if isinstance(source, Weights) else {}
+    told = dict(meta.get("network", {}))
+    state = source.tensors if isinstance(source, Weights) else find_state_dict(source)
+    if state and entry.recognise is not None and "class" not in meta:  # not our own file, which says all of it
+        told = {**(entry.recognise({k: tuple(v.shape) for k, v in state.items()}) or {}), **told}
+    config = entry.make({**told, **overrides})
+    if "task" in meta and heads is None:
         config["task"] = meta["task"]
     return config
 
@@ -92,10 +103,14 @@ def read_weights_lazily(path: str | Path) -> Weights | Path:
     return path if path.suffix.lower() == ".onnx" and path.is_file() else read_weights(path)
 
 
-def load_network_weights(network: nn.Module, source: Mapping | Weights | str | Path) -> None:
+def load_network_weights(network: nn.Module, source: Mapping | Weights | str | Path, heads: str | None = None
+                         ) -> list[str]:
     """Load weights into a plain network, strictly.
 
     source: a state dict, ``Weights`` or a file. An ONNX file is read by the network's own ``read_onnx``.
+    heads: None takes weights of this very network only. 'fit' and 'new' take them as a beginning: networks that know
+    how (``transfer_state``) adapt weights of other classes and channels, 'new' with new heads in any case. What was
+    adapted is logged and returned, a line each.
     Raises WeightsError that lists missing and unknown keys and keys of another shape; nothing is changed
     then.
     """
@@ -117,6 +132,9 @@ def load_network_weights(network: nn.Module, source: Mapping | Weights | str | P
     state = network_keys(state, own)
     if hasattr(network, "read_state"):  # other layouts of this network
         state = network.read_state(state)
+    notes = []
+    if heads is not None and hasattr(network, "transfer_state"):
+        state, notes = network.transfer_state(state, heads)
     problems = []
     if missing := [k for k in own if k not in state]:
         problems.append(f"{len(missing)} missing: {_some(missing)}")
@@ -130,6 +148,9 @@ def load_network_weights(network: nn.Module, source: Mapping | Weights | str | P
             f"{origin} does not fit {type(network).__name__}:\n  " + "\n  ".join(problems) +
             "\nRemedy: check the model's name and its width; nothing was loaded")
     network.load_state_dict(state)
+    for note in notes:
+        LOGGER.warning("%s: %s", origin, note)
+    return notes
 
 
 def network_keys(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ def fold_batchnorm(network: nn.Module, *example: Tensor) -> nn.Module:
     besides to its BatchNorm.
     """
     original, network = network, copy.deepcopy(network).eval()
+    if not any(isinstance(m, NORMS) for m in network.modules()):
+        return network
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # the outputs are kept, so that no id is given twice
     calls: dict[nn.Module, int] = {}
     pairs: dict[nn.Module, nn.Module] = {}

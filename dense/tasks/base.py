@@ -28,17 +28,20 @@ class Task(ABC):
 
     kind: the name that configs and bundles know it by; modes: what ``plan`` takes, the usual one first; fixed_mode: the
     usual one for networks that take ``size`` only, if that is another. takes_mask: whether it needs ``Picture.mask``.
-    size: (height, width) that the network is usually fed.
+    size: (height, width) that the network is usually fed; of volumes (depth, height, width).
 
     A network in use takes a batch float32 (N, C, h, w) and gives one output (N, ...), or several by name. What is
     called an output here is that of one window: an array, or a mapping of arrays, without the axis of the batch.
+
+    Of volumes the same holds in three dimensions: ``inputs`` takes a ``dense.io.volume.Volume``, ``image`` is what that
+    gives (``Prepared``), windows are ``Box``es, and (N, C, d, h, w) are fed. Their plans have no overview.
     """
 
     kind: ClassVar[str]
     modes: ClassVar[tuple[str, ...]]
     fixed_mode: ClassVar[str | None] = None
     takes_mask: ClassVar[bool] = False
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     def to_dict(self) -> dict:
         """Plain values (JSON) that ``task_from_dict`` reads back."""

@@ -30,23 +30,28 @@ def overlay(image: np.ndarray, labels: np.ndarray, task: SemanticTask, opacity: 
 
 def legend(task: SemanticTask, width: int, present: Sequence[int] | None = None) -> np.ndarray:
     """A bar (h, width, 3) of colours and names, broken into lines; of the classes ``present``, or of all."""
-    lines: list[list[tuple[int, int]]] = [[]]
+    indices = range(len(task.classes)) if present is None else present
+    return legend_bar([(task.classes[i], task.palette[i]) for i in indices], width)
+
+
+def legend_bar(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndarray:
+    """A bar (h, width, 3) of entries, each a name and its RGB colour, broken into lines."""
+    lines: list[list[tuple[int, str, Sequence[int]]]] = [[]]
     left = 8
-    for index in range(len(task.classes)) if present is None else present:
-        needed = 36 + cv2.getTextSize(task.classes[index], cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0]
+    for name, colour in entries:
+        needed = 36 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0]
         if left + needed > width and lines[-1]:
             lines.append([])
             left = 8
-        lines[-1].append((left, index))
+        lines[-1].append((left, name, colour))
         left += needed
     bar = np.full((24 * len(lines), width, 3), PANEL_BACKGROUND, np.uint8)
     for number, line in enumerate(lines):
-        for left, index in line:
-            y = 24 * number
-            cv2.rectangle(bar, (left, y + 5), (left + 14, y + 18), task.palette[index], -1)
+        y = 24 * number
+        for left, name, colour in line:
+            cv2.rectangle(bar, (left, y + 5), (left + 14, y + 18), tuple(colour), -1)
             cv2.rectangle(bar, (left, y + 5), (left + 14, y + 18), (160, 160, 160), 1)
-            cv2.putText(bar, task.classes[index], (left + 20, y + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235),
-                        1, cv2.LINE_AA)
+            cv2.putText(bar, name, (left + 20, y + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
     return bar
 
 

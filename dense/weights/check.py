@@ -1,4 +1,4 @@
-"""The golden check: weights run on the golden picture, and compared with what they were made from.
+"""The golden check: weights run on the golden picture or volume, and compared with what they were made from.
 
 What it proves: the file is whole, fits the network, gives finite output that is not the same everywhere and changes
 with the picture; where the original is at hand, that output is the original's. It does not prove that the output is
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dense.errors import WeightsError
-from dense.tasks.golden import golden_picture
+from dense.tasks.golden import golden_input
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +24,7 @@ DRIFT = 1e-3  # of golden values, in units of the largest of them, at least 1: o
 LEAST = 1e-4  # change of the raw output below which nothing is said to react
 FREE_SIZE = 256  # side that ONNX files are run at which take any
 MOST = 512  # side of the golden picture at most: seconds, not minutes, on a CPU
+MOST_OF_VOLUME = 64
 # largest and mean difference of probabilities from the ONNX file's; float16 files are run in float16 by ONNX Runtime,
 # the imported network computes in float32
 TOLERANCE = {"float32": (1e-3, 1e-4), "float16": (5e-2, 5e-3)}
@@ -38,19 +39,21 @@ class Check:
     golden: dict = field(default_factory=dict)
 
 
-def golden_inputs(model: nn.Module, size: tuple[int, int]) -> np.ndarray:
-    """What the network proper takes for the golden picture of a size: float32 (1, C, h, w)."""
+def golden_inputs(model: nn.Module, size: tuple[int, ...]) -> np.ndarray:
+    """What the network proper takes for the golden picture or volume of a size: float32 (1, C, *size)."""
     channels = getattr(model.network, "in_channels", 3)
     if model.task.takes_mask:
-        picture = golden_picture(*size, 4)
-        return np.concatenate([picture[:3] / np.float32(255), picture[3:] > 127])[None].astype(np.float32)
-    picture = golden_picture(*size, channels).astype(np.float32)
+        picture = golden_input(size, 4)
+        return np.concatenate([picture[:3] / 255, picture[3:] > 127])[None].astype(np.float32)
+    picture = golden_input(size, channels)
+    if len(size) == 3:  # prepared already
+        return picture[None]
     normalise = getattr(model.task, "normalise", None)
     return (normalise(picture) if normalise and channels == 3 else picture / 255)[None]
 
 
 def raw_output(model: nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """The network's first raw output (logits) for inputs (N, C, h, w), on the CPU."""
+    """The network's first raw output (logits) for inputs (N, C, ...), on the CPU."""
     import torch
 
     with torch.inference_mode():
@@ -60,35 +63,41 @@ def raw_output(model: nn.Module, inputs: np.ndarray) -> np.ndarray:
     return output.float().cpu().numpy()
 
 
-def golden_values(output: np.ndarray, size: tuple[int, int]) -> dict:
-    """Mean, standard deviation and a grid of means of an output (1, C, h, w), as plain values."""
-    plane = output[0].mean(0).astype(np.float64)
-    grid = [[float(block.mean()) for block in np.array_split(row, GRID, 1)] for row in np.array_split(plane, GRID, 0)]
+def golden_values(output: np.ndarray, size: tuple[int, ...]) -> dict:
+    """Mean, standard deviation and a grid of means of an output (1, C, *size), as plain values."""
+    def grid(values: np.ndarray, axis: int) -> list[float]:
+        if axis == values.ndim:
+            return [float(values.mean())]
+        return [v for part in np.array_split(values, GRID, axis) for v in grid(part, axis + 1)]
+
     values = {"mean": float(output.mean(dtype=np.float64)), "std": float(output.std(dtype=np.float64)),
-              "grid": [v for row in grid for v in row]}
+              "grid": grid(output[0].mean(0).astype(np.float64), 0)}
     return {"size": list(size)} | {k: np.round(v, 6).tolist() for k, v in values.items()}
 
 
 def check_output(model: nn.Module, expected: Mapping | None = None) -> Check:
-    """Run a model in eval mode on the golden picture.
+    """Run a model in eval mode on the golden picture or volume.
 
     expected: golden values of an earlier run, or of the catalogue, to compare with.
     """
     check = Check()
-    size = tuple(expected["size"]) if expected else tuple(min(side, MOST) for side in model.task.size)
+    sides = model.task.size
+    what, most = ("volume", MOST_OF_VOLUME) if len(sides) == 3 else ("picture", MOST)
+    size = tuple(expected["size"]) if expected else tuple(min(side, most) for side in sides)
     inputs = golden_inputs(model, size)
     output = raw_output(model, inputs)
     if not np.isfinite(output).all():
-        check.problems.append("the output for the golden picture is not finite")
+        check.problems.append(f"the output for the golden {what} is not finite")
         return check
     check.golden = golden_values(output, size)
     change = float(np.abs(output - raw_output(model, np.zeros_like(inputs))).mean())
     if check.golden["std"] < LEAST:
-        check.problems.append(f"the output for the golden picture is the same everywhere ({check.golden['mean']:.4g})")
+        check.problems.append(f"the output for the golden {what} is the same everywhere ({check.golden['mean']:.4g})")
     elif change < LEAST:
-        check.problems.append("the output does not change with the picture")
+        check.problems.append(f"the output does not change with the {what}")
     else:
-        check.lines.append(f"golden picture at {size[0]}x{size[1]}: the output is finite, varies, and changes with it")
+        check.lines.append(f"golden {what} at {'x'.join(map(str, size))}: the output is finite, varies, and changes "
+                           "with it")
     if expected:
         _compare_golden(check, expected)
     return check

@@ -99,7 +99,11 @@ def read_weights(path: str | Path) -> Weights:
                            "model.state_dict(), alone or under 'state_dict'")
     meta = content.get("meta")
     meta = meta.get("weights") if isinstance(meta, Mapping) else None
-    return Weights(state, meta if isinstance(meta, dict) else {}, path)
+    if not isinstance(meta, dict):
+        from dense.weights.nnunet import describe_checkpoint
+
+        meta = describe_checkpoint(content, path)
+    return Weights(state, meta, path)
 
 
 def read_safetensors(path: Path) -> Weights:

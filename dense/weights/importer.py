@@ -16,6 +16,7 @@ from dense.tasks import task_from_dict
 from dense.weights.catalogue import NAME, Entry, File, find_by_digest, read_catalogue
 from dense.weights.check import Check, check_against_onnx, check_output, check_tensors, require
 from dense.weights.fetch import digests_of
+from dense.weights.nnunet import find_checkpoint, name_of_checkpoint
 from dense.weights.shipped import list_shipped
 from dense.weights.sources import Source, plain_keys, read_source, recognise_source
 from dense.weights.store import NO_LICENCES, cached_path, read_receipt, receipt_path, remedy
@@ -39,7 +40,8 @@ def import_weights(path: str | Path, name: str | None = None, overwrite: bool = 
                    say: Say = lambda text: None) -> Imported:
     """Put weights that were fetched elsewhere into the cache, to be used as ``name``.
 
-    path: .pth/.pt, .safetensors or .onnx (float32 or float16, BatchNorm kept or folded), recognised by content.
+    path: .pth/.pt, .safetensors or .onnx (float32 or float16, BatchNorm kept or folded), recognised by content; or the
+        folder of a model that nnU-Net trained, with one fold.
     name: ``model@weights``; by default the catalogue's, if the file is one of its, else ``model@FILE``.
     overwrite: replace weights of that name in the cache. say: is told what is found, a line at a time.
 
@@ -47,6 +49,9 @@ def import_weights(path: str | Path, name: str | None = None, overwrite: bool = 
     nothing has changed then.
     """
     path = Path(path)
+    if path.is_dir():
+        path = find_checkpoint(path)
+        say(f"{path}: the checkpoint of the folder")
     digests = digests_of(path)
     known = find_by_digest(digests)
     if known and known[0].shipped:
@@ -100,7 +105,8 @@ def _write_and_check(path: Path, made: nn.Module, tensors: dict[str, Tensor], me
     half = all(_is_half(v) for v in state.values() if v.is_floating_point() and v.ndim > 1)
     write_weights(path, state, meta, half)
     again = build_model(model, weights=path)
-    say("checking: the golden picture" + (", against the original" if source.kind == "onnx" else ""))
+    say(f"checking: the golden {'volume' if len(again.task.size) == 3 else 'picture'}"
+        f"{', against the original' if source.kind == 'onnx' else ''}")
     check = check_output(again)
     parts = [check_tensors(again, tensors)]
     if source.kind == "onnx":
@@ -192,7 +198,8 @@ def _check_name(name: str, path: Path, known: tuple[Entry, File] | None) -> tupl
 
 
 def _slug(path: Path) -> str:
-    stem = path.parent.name if path.stem in ("best", "last", "model") and path.parent.name else path.stem
+    stem = name_of_checkpoint(path) or (
+        path.parent.name if path.stem in ("best", "last", "model") and path.parent.name else path.stem)
     return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)).strip("-.") or "imported"
 
 

@@ -81,7 +81,8 @@ def recognise_source(source: Source, wanted: str | None = None) -> tuple[str, di
         some = ", ".join(list(source.shapes)[:3])
         raise WeightsError(f"{source.path}: not the weights of a network that dense has ({len(source.shapes)} tensors, "
                            f"{some} ...). Remedy: check the file; the networks are those of `dense models`")
-    return found
+    stored = source.meta.get("network")
+    return found[0], {**found[1], **(stored if isinstance(stored, Mapping) else {})}
 
 
 def plain_keys(state: dict[str, Tensor], first: str) -> dict[str, Tensor]:

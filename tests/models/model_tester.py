@@ -17,8 +17,8 @@ class ModelTester:
     size: the usual (height, width[, ...]); odd_sizes: that are no multiples of the network's strides.
     published: stem of the description of the published weights in tests/data, for ``published_overrides``.
     steps, learning_rate: of the training on one batch; the loss must fall below ``falls_to`` times the first.
+    batch_tolerance: of the outputs of one input by itself and in a batch, absolute; ten times as much relative.
     onnx_options: of ``torch.onnx.export``; onnx_tolerance: relative to the largest value of each output.
-    batch_tolerance: of the outputs of a picture alone and in a batch, absolute; ten times as much relative.
     """
 
     name: str
@@ -28,9 +28,9 @@ class ModelTester:
     published: str | None = None
     published_overrides: dict = {}  # noqa: RUF012
     steps, learning_rate, falls_to = 6, 1e-2, 0.9
+    batch_tolerance = 1e-5
     onnx_options: dict = {"dynamo": False, "opset_version": 17}  # noqa: RUF012
     onnx_tolerance = 1e-4
-    batch_tolerance = 1e-5
 
     def make_data(self, size: tuple[int, ...], count: int = 2) -> dict:
         """A batch as a data loader gives it (``inputs``, ``data_samples`` with the truth), the same each time."""

@@ -74,3 +74,20 @@ def test_tool_explains(main, tmp_path, capsys):
     assert "did you mean isnet_dis5k" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["isnet_dis5k", "--count", "0"])
+
+
+def test_sheets_of_volumes(tmp_path, monkeypatch):
+    pytest.importorskip("nibabel", reason="volumes need the extra 'medical'")
+    monkeypatch.setenv("DENSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "datasets"))
+    from volumes import make_set
+
+    from dense.datasets.volume import VolumeDataset
+    from dense.tasks import VolumeTask
+
+    task = VolumeTask(size=(16, 20, 24), spacing=(2.0, 1.0, 1.5), channels=("C0",),
+                      classes=("background", "ball", "box"))
+    pipeline = [dict(type="VolumePatch", foreground=1), dict(type="RandomVolumeMirror"), dict(type="PackVolume")]
+    dataset = VolumeDataset(make_set(tmp_path / "data", 3), None, pipeline, task)
+    sheet, = sheets(dataset, count=2, epochs=2, size=64)
+    assert sheet.shape[1] >= 4 * 64 and ((sheet == (128, 0, 0)) | (sheet == (0, 128, 0))).all(axis=2).any()

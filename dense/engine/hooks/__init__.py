@@ -8,6 +8,7 @@ from dense.engine.hooks.progress import Progress
 from dense.engine.hooks.semantic_pictures import SemanticPictures
 from dense.engine.hooks.size import GrowingSize
 from dense.engine.hooks.stopping import EarlyStopping, TimeBudget
+from dense.engine.hooks.volume_pictures import VolumePictures
 
 __all__ = ["Curves", "DetectionPictures", "EarlyStopping", "ErasePictures", "GrowingSize", "Progress",
-           "ResultPictures", "SaveCheckpoint", "SemanticPictures", "TimeBudget"]
+           "ResultPictures", "SaveCheckpoint", "SemanticPictures", "TimeBudget", "VolumePictures"]

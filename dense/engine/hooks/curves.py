@@ -71,8 +71,9 @@ def draw_curves(log: Path, picture: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = read_log(log)
-    # of measures, without HCE, which has another scale, and those of single classes
-    shown = sorted({k for r in rows for k in r if k.startswith("val/") and "HCE" not in k and "." not in k})
+    # of measures, without those of another scale, and those of single classes
+    shown = sorted({k for r in rows for k in r if k.startswith("val/") and "." not in k
+                    and not any(name in k for name in ("HCE", "HD95", "VD"))})
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

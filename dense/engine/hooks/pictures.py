@@ -22,6 +22,8 @@ class ResultPictures(Hook):
     ``test_worst.png`` (lowest IoU first); with several processes those of process 0.
     """
 
+    suffix = ".png"  # of the files in ``masks/``
+
     def __init__(self, count: int = 6, masks: bool = False):
         self.count, self.masks = count, masks
 
@@ -37,7 +39,7 @@ class ResultPictures(Hook):
         self._collect(outputs, worst=True)
         if self.masks:
             for sample in outputs:
-                self.write_mask(Path(runner.work_dir) / "masks" / f"{sample.name}.png", sample)
+                self.write_mask(Path(runner.work_dir) / "masks" / f"{sample.name}{self.suffix}", sample)
 
     def _collect(self, samples, worst: bool = False) -> None:
         if not is_main_process():

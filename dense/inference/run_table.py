@@ -1,12 +1,11 @@
-"""Files about all pictures of a run: a CSV, a JSON; written when the run ends, gone on with by a later one."""
+"""A file about a whole run, usually a CSV: rows of each result, and those of earlier runs that stay."""
 from __future__ import annotations
 
 import csv
 import io
 import os
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +17,66 @@ from dense.io import check_folder, write_text
 from dense.io.images import natural_key
 
 
-class RunTable(ABC):
-    """What is written of each picture, by its name; safe to add to from several threads.
+class RunTable:
+    """Rows of results, as a CSV; safe to add to from several threads.
 
-    suffix: of the file. what: the file is, for people ('table of areas').
+    what: the file is, for people ('table of areas'). columns: names; the first one holds the result's source. rows_of:
+    rows of a result, by column. Files of other kinds (``suffix``) override ``name``, ``text`` and ``parse``.
     """
 
     suffix: str = ".csv"
-    what: str
 
-    def __init__(self, kept: Mapping[str, Any] | None = None):
-        self._entries: dict[str, Any] = dict(kept or {})
+    def __init__(self, what: str, columns: Sequence[str], rows_of: Callable[[Result], Any]):
+        self.what, self.columns, self.rows_of = what, tuple(columns), rows_of
+        self._rows: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def name(self, result: Result, item: Item) -> str:
-        """By which a picture is known in the file."""
+        """By which a result is known in the file."""
         return result.source
 
-    @abstractmethod
-    def entry(self, result: Result) -> Any:
-        """What is written of a picture."""
+    def text(self, rows: Mapping[str, Any]) -> str:
+        """The file's content, of rows by name in order."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        for some in rows.values():
+            writer.writerows(some)
+        return text.getvalue()
 
-    @abstractmethod
-    def text(self, entries: Mapping[str, Any]) -> str:
-        """The file's content, of names and entries in order."""
-
-    @abstractmethod
     def parse(self, text: str) -> dict[str, Any] | None:
-        """Names and entries of a file that ``text`` made, None for anything else."""
+        """Rows by name of a file that ``text`` made, None for anything else."""
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows: dict[str, list[dict]] = {}
+        try:
+            if tuple(reader.fieldnames or ()) != self.columns:
+                return None
+            for row in reader:
+                rows.setdefault(row[self.columns[0]], []).append(row)
+        except csv.Error:
+            return None
+        return rows
 
     def add(self, result: Result, item: Item) -> None:
-        """The entry of a picture, which takes the place of an earlier one."""
-        entry = self.entry(result)
+        """The rows of a result, which take the place of earlier ones."""
+        name, rows = self.name(result, item), self.rows_of(result)
         with self._lock:
-            self._entries[self.name(result, item)] = entry
+            self._rows[name] = rows
+
+    def keep(self, rows: Mapping[str, Any]) -> None:
+        """Rows of an earlier run, by name."""
+        with self._lock:
+            self._rows.update(rows)
 
     def write(self, path: Path) -> None:
         """Write the file, ordered by name. Raises DenseError."""
         with self._lock:
-            names = sorted(self._entries, key=lambda n: natural_key(Path(n)))
-            text = self.text({name: self._entries[name] for name in names})
+            names = sorted(self._rows, key=lambda n: natural_key(Path(n)))
+            text = self.text({name: self._rows[name] for name in names})
         write_text(path, text)
 
     def read(self, path: Path) -> dict[str, Any]:
-        """Entries of a file that was written here. DenseError for anything else."""
+        """Rows by name of a file that was written here. DenseError for anything else."""
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 found = self.parse(file.read())
@@ -72,39 +87,12 @@ class RunTable(ABC):
         return found
 
 
-class CsvTable(RunTable):
-    """A CSV with rows for each picture, the first column of which is its name; entries are lists of rows."""
-
-    columns: tuple[str, ...]
-
-    def text(self, entries: Mapping[str, list[dict]]) -> str:
-        """See ``RunTable``."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writeheader()
-        for rows in entries.values():
-            writer.writerows(rows)
-        return text.getvalue()
-
-    def parse(self, text: str) -> dict[str, list[dict]] | None:
-        """See ``RunTable``."""
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        entries: dict[str, list[dict]] = {}
-        try:
-            if tuple(rows.fieldnames or ()) != self.columns:
-                return None
-            for row in rows:
-                entries.setdefault(row[self.columns[0]], []).append(row)
-        except csv.Error:
-            return None
-        return entries
-
-
 def open_table(table: RunTable, option: str, path: Path, inputs: Sequence[str], output: str | None, keep: bool,
                replace: bool) -> RunTable:
-    """The table of a run that is to be written to ``path``. option: that asked for it, for messages.
+    """The table of a run that is to be written to ``path``, with the rows that stay.
 
-    keep: what is in a file that is there stays, but for pictures that are done anew; replace: it is replaced.
+    option: what asked for it, for messages ('--areas'). keep: rows of a table that is there stay, but for sources that
+    are done anew; replace: it is replaced.
     Raises DenseError, before anything is done, where it cannot be written, is an input or the result, is there and it
     is not said what becomes of it, or is none of ours.
     """
@@ -118,13 +106,13 @@ def open_table(table: RunTable, option: str, path: Path, inputs: Sequence[str], 
                              "adds to it")
         kept = table.read(path)
         if keep:
-            table._entries.update(kept)
+            table.keep(kept)
     check_folder(path.resolve().parent)
     return table
 
 
 def add_table(job: Job, table: RunTable, path: Path) -> None:
-    """Make the job add its results to the table, and write it when it ends."""
+    """Make the job collect rows and write them when it ends."""
     write, finish = job.write, job.finish
 
     def write_and_add(result: Result, item: Item) -> object:
