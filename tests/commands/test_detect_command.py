@@ -111,6 +111,16 @@ def test_classes_threshold_and_top_hold_for_all_that_is_written(detect, tmp_path
     assert "no class is called 'gren'; did you mean 'green'?" in err and "red, green, blue light" in err
 
 
+def test_a_picture_called_classes_does_not_replace_the_list_of_classes(detect, tmp_path, capsys):
+    paths = write_colours(tmp_path / "in", 3)
+    paths[1].rename(tmp_path / "in/classes.png")
+    assert detect(tmp_path / "in", "-o", tmp_path / "out", "--yolo") == 1
+    err = capsys.readouterr().err
+    assert "2 done" in err and "classes.txt: belongs to" in err
+    assert names(tmp_path / "out") == ["0.png", "0.txt", "2.png", "2.txt", "classes.txt"]
+    assert (tmp_path / "out/classes.txt").read_text().splitlines() == ["red", "green", "blue light"]
+
+
 def test_results_with_the_ids_of_a_data_set(detect, tmp_path, capsys):
     pytest.importorskip("pycocotools", reason="COCO's own code reads the results")
     write_colours(tmp_path / "in", 2)
