@@ -37,14 +37,15 @@ MODEL_WRAPPERS = _child("model wrapper", _root.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = _child("weight initializer", _root.WEIGHT_INITIALIZERS)
 TASK_UTILS = _child("task util", _root.TASK_UTILS)
 
-DATASETS = _child("dataset", _root.DATASETS, "dense.datasets.cutout", "dense.datasets.erase",
-                  "dense.datasets.semantic", "dense.datasets.volume")
+DATASETS = _child("dataset", _root.DATASETS, "dense.datasets.cutout", "dense.datasets.detection",
+                  "dense.datasets.erase", "dense.datasets.semantic", "dense.datasets.volume")
 TRANSFORMS = _child("transform", _root.TRANSFORMS, "dense.datasets.transforms")
 DATA_SAMPLERS = _child("data sampler", _root.DATA_SAMPLERS, "dense.datasets.sampler")
 FUNCTIONS = _child("function", _root.FUNCTIONS)
 
-METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics", "dense.evaluation.erase_metrics",
-                 "dense.evaluation.semantic_metrics", "dense.evaluation.volume_metrics")
+METRICS = _child("metric", _root.METRICS, "dense.evaluation.metrics", "dense.evaluation.detection_metrics",
+                 "dense.evaluation.erase_metrics", "dense.evaluation.semantic_metrics",
+                 "dense.evaluation.volume_metrics")
 EVALUATOR = _child("evaluator", _root.EVALUATOR)
 
 RUNNERS = _child("runner", _root.RUNNERS, "dense.engine.runner")

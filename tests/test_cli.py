@@ -16,7 +16,8 @@ from dense.errors import DenseError
 from dense.weights.shipped import list_shipped
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-VERBS = ("cutout", "doctor", "erase", "eval", "export", "models", "segment", "test", "train", "verify", "weights")
+VERBS = ("cutout", "detect", "doctor", "erase", "eval", "export", "models", "segment", "test", "train", "verify",
+         "weights")
 HEAVY = ("torch", "mmengine", "cv2", "numpy", "matplotlib", "rich", "PIL")
 
 

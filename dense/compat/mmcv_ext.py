@@ -29,7 +29,7 @@ __all__ = ["ensure_mmcv_ext", "nms", "roi_align_backward", "roi_align_forward"]
 
 _EXT = "mmcv._ext"
 _INSTALL_DET = "pip install 'dense[det]'"
-_INSTALL_OPS = (
+INSTALL_OPS = (
     'MAX_JOBS=2 CFLAGS="-g0 -O2" pip install --no-cache-dir --no-build-isolation --no-deps'
     " --force-reinstall onedl-mmcv==2.3.6"
 )
@@ -374,7 +374,7 @@ def _absent_op(name: str) -> Callable[..., NoReturn]:
         raise MissingDependencyError(
             f"mmcv's operator '{name}' exists only in compiled form, and mmcv is installed here without its"
             " compiled operators (dense stands in for RoIAlign and NMS only). To compile them, with a C++"
-            f" compiler and ninja installed:\n    {_INSTALL_OPS}"
+            f" compiler and ninja installed:\n    {INSTALL_OPS}"
         )
 
     absent.__name__ = absent.__qualname__ = name
@@ -442,7 +442,7 @@ def ensure_mmcv_ext() -> bool:
 def _warn_damaged(error: Exception) -> None:
     warnings.warn(
         f"mmcv's compiled operators do not load ({error}); they may be built for another torch. dense"
-        f" uses its own RoIAlign and NMS instead. To rebuild them:\n    {_INSTALL_OPS}",
+        f" uses its own RoIAlign and NMS instead. To rebuild them:\n    {INSTALL_OPS}",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -92,6 +92,7 @@ def register_check(kind: str) -> Callable[[type[TaskCheck]], type[TaskCheck]]:
 
 def check_of(task: Task) -> TaskCheck | None:
     """The check of a task, or None."""
+    import dense.deployment.detection_check
     import dense.deployment.erase_check
     import dense.deployment.semantic_check
     import dense.deployment.volume_check  # noqa: F401  all register themselves

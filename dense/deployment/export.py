@@ -155,10 +155,10 @@ def trace(graph: DeployedGraph, shapes: dict[str, tuple[int, int, int]], dynamic
     folded = fold_batchnorm(graph, *graph.example({k: min(v[1], 64) for k, v in shapes.items()} | {"batch": 1}))
     axes = tuple({i: torch.export.Dim.DYNAMIC for i, s in enumerate(shape) if s in dynamic}
                  for shape in graph.input_shapes.values())
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    loggers = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript"))}
     try:
-        logger.setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)  # of torchvision, which nothing here needs; of constants it does not fold
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
@@ -169,7 +169,8 @@ def trace(graph: DeployedGraph, shapes: dict[str, tuple[int, int, int]], dynamic
         raise ExportError(f"PyTorch {torch.__version__} could not export the network ({line}). Remedy: fewer dynamic "
                           "sizes (--dynamic none), another --opset; DENSE_TRACEBACK=1 shows more") from error
     finally:
-        logger.setLevel(level)
+        for logger, level in loggers.items():
+            logger.setLevel(level)
     return folded, program
 
 

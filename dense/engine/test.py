@@ -17,6 +17,7 @@ from dense.engine.runner import build_runner
 from dense.engine.settings import Settings, load_config, runner_config
 from dense.errors import ConfigError
 from dense.evaluation.baselines import grabcut
+from dense.evaluation.detection import box_table
 from dense.evaluation.folder import Settings as FolderSettings
 from dense.evaluation.folder import evaluate_methods
 from dense.evaluation.listing import Method, method_key
@@ -37,7 +38,8 @@ BASELINES = {"untrained": "untrained", "grabcut": "GrabCut", "majority": "most f
              "intensity": "class by intensity"}
 OWN_BASELINES = {"cutout": {"grabcut"}, "semantic": {"majority"}, "volume": {"intensity"}}  # by kind of task
 PICTURES = {"cutout": "ResultPictures", "semantic": "SemanticPictures", "erase": "ErasePictures",
-            "volume": "VolumePictures"}
+            "volume": "VolumePictures", "detection": "DetectionPictures"}
+CLASS_TABLES = {"semantic": class_table, "volume": volume_table, "detection": box_table}
 ONLY_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "val_dataloader", "val_cfg", "val_evaluator",
                  "param_scheduler")
 
@@ -128,6 +130,9 @@ def _run(cfg: Config, origin: Path, weights: str | Path | None, split: str | Non
     finished.test_evaluator["table"] = str(folder / "test.csv")
     if kind_of(cfg) == "semantic":
         finished.test_evaluator["picture"] = str(folder / "confusion.png")
+    if kind_of(cfg) == "detection":
+        finished.test_evaluator["picture"] = str(folder / "precision_recall.png")
+        finished.test_evaluator["results"] = str(folder / "coco_results.json")
     finished.visualizer = None
     finished.default_hooks = dict(checkpoint=None, logger=None)
     hooks = [h for h in finished.get("custom_hooks") or [] if type_name(h) in ("Progress", *PICTURES.values())]
@@ -199,9 +204,9 @@ def kind_of(cfg: Config) -> str:
 
 def class_tables(cfg: Config, rows: dict[str, dict]) -> str:
     """Markdown: the figures of each class for every tested row, baselines left out; empty where there are none."""
-    if kind_of(cfg) not in ("semantic", "volume"):
+    table = CLASS_TABLES.get(kind_of(cfg))
+    if table is None:
         return ""
-    table = class_table if kind_of(cfg) == "semantic" else volume_table
     tested = {k: v for k, v in rows.items() if k.partition(", ")[0] not in BASELINES.values()}
     names = as_task(cfg.task).classes
     return "".join(f"\n{name}:\n\n{table(figures, names)}" for name, figures in tested.items())

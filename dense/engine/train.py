@@ -83,12 +83,15 @@ def train_and_report(config: str | Path, settings: Settings, resume: bool, fresh
     kind = kind_of(cfg)
     columns = {"cutout": "image | truth | prediction | error | cut-out", "erase": "given | truth | result | changed",
                "semantic": "image | truth | prediction | what is wrong",
-               "volume": "image | truth | prediction | what is wrong, three planes each"}[kind]
+               "volume": "image | truth | prediction | what is wrong, three planes each",
+               "detection": "true | found"}[kind]
     lines = ["next:", f"  {_command('test')} {config} {name}/best.safetensors{_repeated(settings)}"]
     if kind == "cutout":
         lines.append(f"  {_command('cutout')} PICTURES -o OUT -w {name}/best.safetensors")
     if kind == "erase":
         lines.append(f"  {_command('erase')} PICTURES -o OUT --mask MASKS -w {name}/best.safetensors")
+    if kind == "detection":
+        lines.append(f"  {_command('detect')} PICTURES -o OUT -w {name}/best.safetensors")
     if kind == "volume":
         lines.append(f"  {_command('volume')} VOLUMES -o OUT -w {name}/best.safetensors")
     lines.append(f"  {_command('train')} {config} --weights {name}/best.safetensors --work-dir {name}-tuned "

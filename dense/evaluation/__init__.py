@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dense.evaluation.alignment import e_adaptive, e_curve, e_curve_of
     from dense.evaluation.boundary import boundary_iou
+    from dense.evaluation.detection import average_precision
     from dense.evaluation.folder import evaluate_folders
     from dense.evaluation.hce import HCE, Corrections, corrections, human_correction_efforts, skeleton
     from dense.evaluation.measures import evaluate_pair, summarise
@@ -33,6 +34,7 @@ _MODULES = {
     "e_curve": "alignment",
     "e_curve_of": "alignment",
     "boundary_iou": "boundary",
+    "average_precision": "detection",
     "evaluate_folders": "folder",
     "HCE": "hce",
     "Corrections": "hce",
@@ -66,6 +68,7 @@ __all__ = [
     "SemanticCounts",
     "SkeletonCache",
     "adaptive_f",
+    "average_precision",
     "boundary_iou",
     "corrections",
     "count_semantic",

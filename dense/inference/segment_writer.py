@@ -112,7 +112,7 @@ def mask_names(classes: Sequence[str]) -> list[str]:
 
 def area_table() -> RunTable:
     """Pixels and share of each class in each picture."""
-    return RunTable(COLUMNS, _area_rows)
+    return RunTable("table of areas", COLUMNS, _area_rows)
 
 
 def _area_rows(result: SegmentResult) -> list[dict]:

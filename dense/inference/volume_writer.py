@@ -75,6 +75,6 @@ def write_surfaces(result: VolumeResult, folder: Path, suffix: str) -> None:
 
 def volume_table() -> RunTable:
     """Voxels and millilitres of each class but the background in each case."""
-    return RunTable(COLUMNS, lambda result: [
+    return RunTable("table of volumes", COLUMNS, lambda result: [
         {"case": result.source, "class": e.name, "index": e.index, "voxels": e.voxels, "ml": f"{e.ml:.6f}"}
         for e in result.extents()])

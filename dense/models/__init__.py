@@ -2,4 +2,5 @@
 import dense.models.deeperaser
 import dense.models.ffnet
 import dense.models.isnet
+import dense.models.stageinteractor
 import dense.models.stunet  # noqa: F401

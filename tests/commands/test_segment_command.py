@@ -104,7 +104,7 @@ def test_a_damaged_picture_is_listed_and_the_table_has_the_others(segment, tmp_p
     (["{in}/0.png", "--what", "labels", "-o", "x.jpg"], "labels are written as .png"),
     (["{in}/0.png", "--what", "colours", "-o", "x.jpg"], "JPEG changes the colours"),
     (["{in}/0.png", "--what", "labels,overlay", "-o", "-"], "standard output takes one kind"),
-    (["{in}", "--areas", "areas.txt"], "a table is a .csv"),
+    (["{in}", "--areas", "areas.txt"], "a table of areas is a .csv"),
     (["{in}", "--areas", "there.csv"], "is there already"),
     (["{in}", "--areas", "there.csv", "--overwrite"], "is no table of areas"),
     (["clip.mp4", "--what", "labels"], "a video shows the overlay or the colours"),

@@ -171,7 +171,7 @@ def test_a_dicom_folder_is_a_volume(volume, tmp_path):
     (["{in}", "-o", "-"], "standard input and output take none"),
     (["{in}/case0.nii.gz", "-o", "x.png"], "x.png: is a file instead|done"),
     (["{in}", "-o", "x.nii.gz"], "is one file, the input is not one volume"),
-    (["{in}", "--volumes", "ml.txt"], "--volumes ml.txt: a table is a .csv"),
+    (["{in}", "--volumes", "ml.txt"], "--volumes ml.txt: a table of volumes is a .csv"),
     (["{in}", "--volumes", "there.csv"], "is there already"),
     (["{in}", "--volumes", "there.csv", "--overwrite"], "is no table of volumes"),
     (["{in}", "-o", "{in}"], "is a folder of inputs"),

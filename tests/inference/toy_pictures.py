@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dense.backends import Bundle
 from dense.backends.bundle import Tensor, sha256, write_description
-from dense.tasks import CutoutTask, SemanticTask, Task
+from dense.tasks import CutoutTask, DetectionTask, SemanticTask, Task
 
 SIZE = 64
 AXES = ("batch", "height", "width")
@@ -109,3 +109,36 @@ def write_pictures(folder: Path, count: int, suffix: str = ".png") -> list[Path]
     for i, path in enumerate(paths):
         cv2.imwrite(str(path), (disc(70 + 5 * i, 100) * (0.5 + 0.5 * i / max(1, count - 1))).astype(np.uint8))
     return paths
+
+
+KINDS = DetectionTask((64, 96), longest=None, classes=("red", "green", "blue light"),
+                      palette=((255, 0, 0), (0, 255, 0), (0, 0, 255)), threshold=0.3)
+SHARES = np.float32([[0, 0, 0.5, 1], [0.5, 0, 1, 1], [0.25, 0.25, 0.5, 0.75]])
+
+
+def detection_bundle(folder: Path, task: DetectionTask = KINDS) -> Path:
+    """A bundle that finds 'red' in the left half, 'green' in the right, 'blue light' in a quarter of the picture; their
+    scores are twice the mean of red, green and blue (of 0..1)."""
+    def write_model(path: Path) -> None:
+        constants = {"scale": np.float32(2 / 255), "rows": np.int64([0, 3, 1]), "none": np.float32(0),
+                     "eye": np.eye(3, dtype=np.float32)[None], "boxes": SHARES[None]}
+        graph = helper.make_graph(
+            [helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+             helper.make_node("Mul", ["mean", "scale"], ["score"]),
+             helper.make_node("Reshape", ["score", "rows"], ["column"]),
+             helper.make_node("Mul", ["column", "eye"], ["classes"]),
+             helper.make_node("Mul", ["column", "none"], ["zeros"]),
+             helper.make_node("Add", ["zeros", "boxes"], ["places"]),
+             helper.make_node("Concat", ["places", "classes"], ["objects"], axis=2)], "toy",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+            [helper.make_tensor_value_info("objects", TensorProto.FLOAT, ["batch", 3, 7])],
+            [numpy_helper.from_array(v, k) for k, v in constants.items()])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+    def forward(x: np.ndarray) -> np.ndarray:
+        scores = x.mean((2, 3)) * np.float32(2 / 255)
+        return np.concatenate([np.repeat(SHARES[None], len(x), 0), scores[..., None] * np.eye(3, dtype=np.float32)], 2)
+
+    golden = np.random.default_rng(0).uniform(0, 255, (1, 3, *task.size)).astype(np.float32)
+    return write_bundle(folder, write_model, task, golden, forward,
+                        output=Tensor("objects", "float32", ("batch", 3, 7)))

@@ -17,7 +17,7 @@ class ModelTester:
     size: the usual (height, width[, ...]); odd_sizes: that are no multiples of the network's strides.
     published: stem of the description of the published weights in tests/data, for ``published_overrides``.
     steps, learning_rate: of the training on one batch; the loss must fall below ``falls_to`` times the first.
-    batch_tolerance: absolute, of the outputs of one input by itself and in a batch.
+    batch_tolerance: of the outputs of one input by itself and in a batch, absolute, beside 1e-4 relative.
     onnx_options: of ``torch.onnx.export``; onnx_tolerance: relative to the largest value of each output.
     """
 

@@ -8,6 +8,13 @@ from dense.datasets.transforms.cutout import (
     RandomPhotometric,
     RandomRotate,
 )
+from dense.datasets.transforms.detection import (
+    LoadDetection,
+    PackDetection,
+    RandomCropDetection,
+    RandomFlipDetection,
+    ResizeDetection,
+)
 from dense.datasets.transforms.erase import CustomMask, EraseCrop, EraseFlip, LoadErase, PackErase
 from dense.datasets.transforms.semantic import LoadSemantic, PackSemantic, RandomScaleCrop
 from dense.datasets.transforms.volume import PackVolume, RandomVolumeMirror, RandomVolumeSpatial, VolumePatch
@@ -20,8 +27,9 @@ from dense.datasets.transforms.volume_values import (
     RandomVolumeNoise,
 )
 
-__all__ = ["CopyPaste", "CustomMask", "EraseCrop", "EraseFlip", "LoadErase", "LoadPair", "LoadSemantic", "PackCutout",
-           "PackErase", "PackSemantic", "PackVolume", "RandomCrop", "RandomFlip", "RandomPhotometric", "RandomRotate",
+__all__ = ["CopyPaste", "CustomMask", "EraseCrop", "EraseFlip", "LoadDetection", "LoadErase", "LoadPair",
+           "LoadSemantic", "PackCutout", "PackDetection", "PackErase", "PackSemantic", "PackVolume", "RandomCrop",
+           "RandomCropDetection", "RandomFlip", "RandomFlipDetection", "RandomPhotometric", "RandomRotate",
            "RandomScaleCrop", "RandomVolumeBlur", "RandomVolumeBrightness", "RandomVolumeContrast",
            "RandomVolumeGamma", "RandomVolumeLowRes", "RandomVolumeMirror", "RandomVolumeNoise",
-           "RandomVolumeSpatial", "VolumePatch"]
+           "RandomVolumeSpatial", "ResizeDetection", "VolumePatch"]

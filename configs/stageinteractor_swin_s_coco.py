@@ -1,0 +1,10 @@
+"""StageInteractor, Swin-S, 300 queries, 36 epochs. Published: 52.7 AP. backbone_weights: ImageNet's (a file)."""
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.detection_3x import *
+
+from dense.models.stageinteractor import DetectionModel, StageInteractor
+
+model = dict(type=DetectionModel, network=dict(type=StageInteractor, backbone="swin_s", queries=300, num_classes=80),
+             backbone_weights=None)
