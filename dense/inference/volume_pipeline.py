@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dense.errors import DenseError, ImageError
 from dense.inference.network import Network
 from dense.inference.pipeline import Work
@@ -119,7 +117,7 @@ class VolumePipeline:
             kept = None if self.probabilities is None else Probabilities(
                 len(self.task.classes), volume.shape, self.probabilities, self.folder)
             say = None if self.say is None else lambda done, total: self.say(work.item.name, done, total)
-            labels = self.task.segment(volume.values, volume.spacing, self._forward, self.mode, self.network.batch,
+            labels = self.task.segment(volume.values, volume.spacing, self.network, self.mode, self.network.batch,
                                        self.max_memory, kept, say, **({"half": True} if self.half else {}))
             work.answer = labels if kept is None else (labels, kept)
         except Exception as error:
@@ -127,10 +125,6 @@ class VolumePipeline:
                 raise
             work.fail(error)
         work.seconds += time.perf_counter() - begin
-
-    def _forward(self, batch: np.ndarray) -> np.ndarray:
-        outputs = self.network(batch)
-        return outputs[0][None] if len(outputs) == 1 else np.stack(outputs)
 
     def _finish(self, work: Work) -> Work:
         if work.failure is not None:

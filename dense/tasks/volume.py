@@ -163,8 +163,9 @@ class VolumeTask(Task):
                 probabilities: Sink | None = None, say: Say | None = None, half: bool = False) -> np.ndarray:
         """Labels (Z, Y, X) of a volume at its own grid: indices of ``classes``, uint8, or uint16 above 256 of them.
 
-        values, spacing: see ``prepare``. forward: from float32 (N, C, d, h, w) to logits (N, classes, d, h, w). The
-            array that it is given is used again. batch: patches that it is given at once, mirrored copies counted.
+        values, spacing: see ``prepare``. forward: from float32 (N, C, d, h, w) to logits (N, classes, d, h, w), as one
+            array or N; the array that it is given is used again. batch: patches that it is given at once, mirrored
+            copies counted.
         max_memory: bytes for what is kept beside the network and beside ``values``; None is half of the machine's
             memory. The volume is worked off along one axis, and sums over patches are kept for as many rows as a patch
             has; where they do not fit, in a temporary file. The labels are the same.
@@ -187,7 +188,4 @@ class VolumeTask(Task):
 
     def finish(self, image: Prepared, plan: VolumePlan, overview: Output | None, run_all: RunAll) -> np.ndarray:
         """Labels (Z, Y, X), see ``segment``; all copies of a patch are given to ``run_all`` at once."""
-        def forward(batch: np.ndarray) -> np.ndarray:
-            return np.stack(run_all(iter(batch)))
-
-        return Blending(self, image, plan, forward, len(plan.flips)).run()
+        return Blending(self, image, plan, lambda batch: run_all(iter(batch)), len(plan.flips)).run()

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dense.tasks.volume import VolumeTask
 
 LOGGER = logging.getLogger("dense")
-Forward = Callable[[np.ndarray], np.ndarray]
+Forward = Callable[[np.ndarray], np.ndarray | Sequence[np.ndarray]]
 Sink = Callable[[slice, np.ndarray], None]
 Say = Callable[[int, int], None]
 Copy = tuple[Flips, np.ndarray]
@@ -193,10 +193,10 @@ class Blending:
 
         def flush():
             given = tensors[:len(waiting)]
-            outputs = np.asarray(self.forward(given))
-            wanted = (len(waiting), len(self.task.classes), *self.plan.size)
-            if outputs.shape != wanted:
-                raise InputError(f"the network gives {outputs.shape} for {given.shape}, but its task has "
+            outputs = self.forward(given)  # an array, or one for each: a list is not copied into one
+            wanted = (len(self.task.classes), *self.plan.size)
+            if found := [np.shape(o) for o in outputs if np.shape(o) != wanted]:
+                raise InputError(f"the network gives {found[0]} for a patch {given.shape[1:]}, but its task has "
                                  f"{len(self.task.classes)} classes: {wanted} was expected. Remedy: a task and weights "
                                  "that belong together")
             copies = zip(waiting, outputs, strict=True)
