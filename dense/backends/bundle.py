@@ -4,7 +4,7 @@
     bundle.json.sha256   its own hash, as sha256sum writes and checks it
     model.onnx           values 0..255 in, final activation inside
     golden/input.npy     what the exporter fed, and
-    golden/output.npy    what its framework answered
+    golden/output.npy    what its framework answered, or every so many values of it along each axis
     verify.json, .html   not part of it: what ``dense verify`` found
 
 Reading needs numpy and the task's own imports.
@@ -46,6 +46,8 @@ class Bundle:
     files: sha256 of every file, by relative path; ``model`` is one of them.
     tolerance: largest 'max' and 'mean' absolute difference from the golden output that counts as equal, and
         'metric', the largest change of the task's metrics.
+    golden_step: the golden output keeps every so many values along the axes after the channels; whole ones of volumes
+        would be larger than the network.
     source: what was exported, so that it can be built again: 'model', and 'weights' and their 'sha256' or None.
     """
 
@@ -64,6 +66,7 @@ class Bundle:
     licences: dict[str, str] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     source: dict = field(default_factory=dict)
+    golden_step: int = 1
 
     @property
     def model_path(self) -> Path:
@@ -78,6 +81,10 @@ class Bundle:
                 raise BundleError(f"{self.folder}: the golden values of {tensor.name} are {array.dtype} "
                                   f"{array.shape}, not {tensor.dtype} {tensor.shape}. Remedy: export it again")
         return pair
+
+    def golden_part(self, output: np.ndarray) -> np.ndarray:
+        """Of a whole output (N, C, ...), what the golden output keeps."""
+        return output[(..., *[slice(None, None, self.golden_step)] * (output.ndim - 2))]
 
     def limits(self, tensor: Tensor) -> list[tuple[int, int]]:
         """Smallest and largest size of each axis of one of the inputs."""
@@ -168,7 +175,8 @@ def _parse(folder: Path, values: dict) -> Bundle:
     return Bundle(
         folder=folder, name=str(values["name"]), task=task_from_dict(values["task"]), model=model, inputs=sides[0],
         outputs=sides[1], shapes=shapes, precision=str(values["precision"]), opset=int(values["opset"]), files=files,
-        tolerance=tolerance, **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics", "source")})
+        tolerance=tolerance, golden_step=_step(values.get("golden_step", 1)),
+        **{k: dict(values.get(k) or {}) for k in ("versions", "licences", "metrics", "source")})
 
 
 def _sizes(name: str, values: object) -> tuple[int, int, int]:
@@ -176,6 +184,12 @@ def _sizes(name: str, values: object) -> tuple[int, int, int]:
     if not all(isinstance(v, int) for v in (low, usual, high)) or not 0 < low <= usual <= high:
         raise ValueError(f"the sizes {values} of {name!r} are not smallest, usual, largest")
     return low, usual, high
+
+
+def _step(value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"golden_step {value!r} is no whole number of at least 1")
+    return value
 
 
 def write_description(folder: Path, values: dict) -> None:

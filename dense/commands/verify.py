@@ -15,9 +15,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", help="folder that dense export wrote")
     parser.add_argument("--backend", nargs="+", default=["all"], metavar="NAME",
                         help="openvino, onnxruntime; all that are installed by default")
-    parser.add_argument("--data", metavar="DIR", help="DIS5K, or a folder of pictures and masks or label pictures "
-                        "(default: the bundled ones, where they are and fit)")
-    parser.add_argument("--limit", type=int, default=12, metavar="N", help="pictures at most (default %(default)s)")
+    parser.add_argument("--data", metavar="DIR", help="DIS5K, a folder of pictures and masks or label pictures, "
+                        "nnU-Net's data sets (default: the bundled ones, where they are and fit)")
+    parser.add_argument("--limit", type=int, default=12, metavar="N",
+                        help="pictures or volumes at most (default %(default)s)")
     parser.add_argument("-w", "--weights", metavar="FILE",
                         help="the weights that were exported, where they are not found where they were")
     parser.add_argument("--golden-only", dest="use_data", action="store_false", help="leave the pictures out")

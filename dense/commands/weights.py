@@ -5,6 +5,7 @@
     dense weights list --commercial-only                 only what is clearly allowed in commercial use
     dense weights get isnet@general-use                  fetch (it goes on after an interruption), check, convert
     dense weights import isnet.pth --name isnet@dis5k    what was fetched elsewhere: .pth, .safetensors or .onnx
+    dense weights import nnUNet_results/Dataset001_X/STUNetTrainer_small__nnUNetPlans__3d_fullres/fold_0
     dense weights verify                                 hashes, and the output for the golden picture
     dense cutout photo.jpg --model isnet@general-use     names are used wherever weights are
 
@@ -40,7 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     get.add_argument("--keep", action="store_true", help="keep the fetched file beside the converted one")
     get.add_argument("--offline", action="store_true", help="fetch nothing (as DENSE_OFFLINE=1)")
     importing = action("import", "convert weights that were fetched elsewhere, check them, keep them by name", _import)
-    importing.add_argument("file", metavar="FILE", help=".pth, .pt, .safetensors or .onnx, recognised by content")
+    importing.add_argument("file", metavar="FILE", help=".pth, .pt, .safetensors, .onnx or nnU-Net's .model, "
+                           "recognised by content; or the folder of a model that nnU-Net trained")
     importing.add_argument("--name", metavar="MODEL@NAME", help="default: the catalogue's, or that of the file")
     importing.add_argument("--overwrite", action="store_true", help="replace weights of that name in the cache")
     verifying = action("verify", "compare hashes, and the output for the golden picture", _verify)

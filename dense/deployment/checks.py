@@ -21,20 +21,22 @@ ROOT = Path(__file__).resolve().parents[2]
 class TaskCheck(ABC):
     """Of one task.
 
-    metrics: their names, as in ``summary``. answer: what answers are called, in the plural. bundled: folder of the
-    set that comes with the clone, below its root. panels: what a row of ``panel`` shows, in words.
+    metrics: their names, as in ``summary``. answer, things: what answers and what is compared are called, in the
+    plural. bundled: folder of the set that comes with the clone, below its root. panels: what a row of ``panel`` shows,
+    in words.
     """
 
     metrics: ClassVar[tuple[str, ...]]
     answer: ClassVar[str]
+    things: ClassVar[str] = "pictures"
     bundled: ClassVar[str]
     panels: ClassVar[str]
 
     def __init__(self, task: Task):
         self.task = task
 
-    def run(self, image: np.ndarray, forward: Forward) -> Any:
-        """The answer for one picture by a function of batches: what ``difference`` and ``measure`` take."""
+    def run(self, image: Any, forward: Forward) -> Any:
+        """The answer for one picture or volume by a function of batches: what ``difference`` and ``measure`` take."""
         return self.task.run(image, forward)
 
     def default_root(self) -> Path | None:
@@ -44,11 +46,12 @@ class TaskCheck(ABC):
 
     @abstractmethod
     def find(self, root: str | Path) -> tuple[list[Pair], str]:
-        """Pairs of picture and truth below ``root``, and where they are; DatasetError where there are none."""
+        """Pairs of picture and truth (or other things with a ``name``, which ``read`` takes) below ``root``, and where
+        they are; DatasetError where there are none."""
 
     @abstractmethod
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """Picture uint8 RGB (H, W, 3) and its truth. Raises DenseError for files that cannot be read."""
+        """Picture uint8 RGB (H, W, 3), or ``Volume``, and its truth. DenseError for files that cannot be read."""
 
     @abstractmethod
     def difference(self, found: Any, expected: Any) -> tuple[float, float]:
@@ -90,7 +93,8 @@ def register_check(kind: str) -> Callable[[type[TaskCheck]], type[TaskCheck]]:
 def check_of(task: Task) -> TaskCheck | None:
     """The check of a task, or None."""
     import dense.deployment.erase_check
-    import dense.deployment.semantic_check  # noqa: F401  both register themselves
+    import dense.deployment.semantic_check
+    import dense.deployment.volume_check  # noqa: F401  all register themselves
 
     return CHECKS[task.kind](task) if task.kind in CHECKS else None
 

@@ -49,9 +49,9 @@ def to_html(report: Report) -> str:
         "<h2>Golden input</h2>", _table(("backend", "largest difference", "mean difference", "seconds", ""),
                                         (_cells(c) for c in report.golden))]
     parts += [f"<p>{_text(c.backend)}: {_text(c.error or c.first)}</p>" for c in report.golden if c.error or c.first]
+    check = check_of(bundle.task)
     if report.data:
-        check = check_of(bundle.task)
-        parts += [f"<h2>{report.pictures} pictures of <code>{_text(report.data_root)}</code></h2>",
+        parts += [f"<h2>{report.pictures} {check.things} of <code>{_text(report.data_root)}</code></h2>",
                   f"<p>{check.answer.capitalize()} compared with those of {_text(report.reference)}.</p>",
                   _table(("backend", "largest difference", "mean difference", "seconds", ""),
                          (_cells(c) for c in report.data)),
@@ -63,7 +63,7 @@ def to_html(report: Report) -> str:
                   f"{_text(p.backend)}: largest {p.max:.2e}, mean {p.mean:.2e}</figcaption></figure>"
                   for p in report.worst if p.panel is not None]
     if report.unread:
-        parts += [f"<h2>{len(report.unread)} pictures that could not be compared</h2>",
+        parts += [f"<h2>{len(report.unread)} {check.things} that could not be compared</h2>",
                   _table(("", ""), ([name, _Raw(html.escape(reason))] for name, reason in report.unread))]
     parts += [f"<p>{_text(note)}</p>" for note in report.notes]
     parts += ["<h2>Bundle</h2>", _table(("", ""), ([k, str(v)] for k, v in facts))]
@@ -73,14 +73,16 @@ def to_html(report: Report) -> str:
 def to_lines(report: Report) -> list[str]:
     """The report for the terminal."""
     lines = [f"golden  {_line(c)}" for c in report.golden]
+    check = check_of(report.bundle.task)
+    things = check.things if check else "pictures"
     if report.data:
         lines += [f"data    {_line(c)}; " + ", ".join(f"{m} {d:+.1e}" for m, d in c.deltas.items())
                   for c in report.data]
         figures = next(iter(report.figures.values()))
-        lines.append(f"        {report.pictures} pictures of {report.data_root}, against {report.reference}: "
+        lines.append(f"        {report.pictures} {things} of {report.data_root}, against {report.reference}: "
                      + ", ".join(f"{m} {v:.4f}" for m, v in figures.items()))
     if report.unread:
-        lines.append(f"unread  {len(report.unread)} pictures could not be compared:")
+        lines.append(f"unread  {len(report.unread)} {things} could not be compared:")
         lines += [f"        {name}: {reason.removeprefix(f'{name}: ')}" for name, reason in report.unread]
     lines += [f"note    {note}" for note in report.notes]
     lines += [f"        {c.first}" for c in report.golden if c.first]

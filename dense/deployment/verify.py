@@ -135,7 +135,7 @@ def compare_golden(bundle: Bundle, backend: str, graph=None) -> tuple[Comparison
     try:
         session = open_session(bundle, backend)
         begun = time.perf_counter()
-        found = session.run(inputs)[bundle.outputs[0].name]
+        found = bundle.golden_part(session.run(inputs)[bundle.outputs[0].name])
         seconds = time.perf_counter() - begun
     except DenseError as error:
         return Comparison(backend, False, error=str(error)), None
@@ -177,7 +177,7 @@ def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Sessio
     seconds, found, worst, unread = dict.fromkeys(runs, 0.0), [], [], []
     for number, pair in enumerate(pairs, start=1):
         if number % 10 == 0 or number == len(pairs):
-            say(f"pictures {number}/{len(pairs)}")
+            say(f"{check.things} {number}/{len(pairs)}")
         try:
             image, truth = check.read(pair)
         except (DenseError, MemoryError) as error:
@@ -195,7 +195,7 @@ def compare_data(report: Report, check: TaskCheck, sessions: Mapping[str, Sessio
                     drawn = replace(found[-1], panel=check.panel(image, truth, answers[reference], answers[name]))
                     worst = sorted([*worst, drawn], key=lambda p: p.max, reverse=True)[:WORST]
     if len(unread) == len(pairs):
-        raise DatasetError(f"{root}: none of {len(pairs)} pictures could be read, first {unread[0][1]}")
+        raise DatasetError(f"{root}: none of {len(pairs)} {check.things} could be read, first {unread[0][1]}")
     figures = {name: check.summary(rows[name]) for name in runs}
     data = []
     for name, session in runs.items():

@@ -54,7 +54,7 @@ class File:
 
     @property
     def format(self) -> str:
-        """'pth', 'onnx' or 'safetensors'."""
+        """'pth', 'onnx', 'safetensors', or 'model', a checkpoint of nnU-Net 1."""
         return self.name.rpartition(".")[2]
 
 

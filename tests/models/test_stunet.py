@@ -16,7 +16,7 @@ from dense.models.complexity import measure
 from dense.models.names import recognise
 from dense.models.stunet import STUNet, VolumeModel, default_task
 from dense.models.stunet.model import level_weights, shrink_labels
-from dense.models.stunet.network import POOL, VARIANTS
+from dense.models.stunet.network import POOL, VARIANTS, InstanceNorm
 
 NAMES = ("stunet_small", "stunet_base", "stunet_large", "stunet_huge")
 SMALL = {"width": 0.25, "num_classes": 3}
@@ -200,6 +200,24 @@ def test_outputs_and_gradients_are_those_of_a_plain_transcription(settings):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_exported_norms_are_exact_on_large_volumes(tmp_path, runtime):
+    pytest.importorskip("onnxscript", reason="ONNX export needs the extra 'deploy'")
+    module = pytest.importorskip(runtime)
+    norm = InstanceNorm(2, affine=True).eval()
+    x = 3 + torch.randn(1, 2, 96, 96, 96, generator=torch.Generator().manual_seed(0))
+    expected = norm.double()(x.double())
+    path = str(tmp_path / "norm.onnx")
+    torch.onnx.export(norm.float(), (x,), path, dynamo=True, opset_version=18, verbose=False)
+    if runtime == "openvino":
+        found = module.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x.numpy())[0]
+    else:
+        session = module.InferenceSession(path)
+        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    assert float((torch.from_numpy(np.array(found)) - expected).abs().max()) < 2e-6
+    torch.testing.assert_close(norm(x).double(), expected, rtol=0, atol=2e-6)
 
 
 def test_the_input_is_not_changed():

@@ -40,7 +40,7 @@ def test_an_entry_is_complete_and_every_number_has_a_source(name):
     for licence in item.licences.values():
         assert licence.text and licence.source
     for file in item.files:
-        assert file.format in ("pth", "onnx", "safetensors")
+        assert file.format in ("pth", "onnx", "safetensors", "model")
         for number in (*file.digests, *file.urls, *((file.size,) if file.size else ())):
             assert len(number.source) > 10
         for url in file.urls:

@@ -3,6 +3,7 @@ import collections
 import json
 import os
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,3 +214,18 @@ def test_an_unknown_choice_and_another_width_are_errors():
         build_model("stunet_small", weights=state, heads="none")
     with pytest.raises(WeightsError, match="of another shape"):
         build_model("stunet_small", weights=state, heads="new", width=0.5)
+
+
+@pytest.mark.parametrize(("config", "kept"), [({}, True), ({"load_heads": "new"}, False)])
+def test_training_begins_from_weights_of_others_and_says_so(tmp_path, network, config, kept):
+    from dense.engine.runner import DenseRunner
+
+    logged = []
+    model = build_model("stunet_small", width=0.25, in_channels=1, num_classes=3, pool=network.pool)
+    runner = SimpleNamespace(plain_model=model, hooks=[], cfg=config, logger=SimpleNamespace(info=logged.append))
+    DenseRunner.load_checkpoint(runner, save_v2(tmp_path / "checkpoint_final.pth", network))
+    own, given = model.network.state_dict(), network.state_dict()
+    assert torch.equal(own["seg_outputs.0.weight"], given["seg_outputs.0.weight"]) == kept
+    assert torch.equal(own["upsample_layers.0.conv.weight"], given["upsample_layers.0.conv.weight"])
+    assert "takes 1 channels instead of 2" in logged[0]
+    assert ("newly initialised" in logged[0]) == (not kept)

@@ -42,6 +42,28 @@ VARIANTS = {"stunet_small": Variant(16, 1), "stunet_base": Variant(32, 1), "stun
             "stunet_huge": Variant(96, 3)}
 
 
+class InstanceNorm(nn.InstanceNorm3d):
+    """InstanceNorm, exported in parts.
+
+    Runtimes sum the voxels of a channel up in float32, one after the other. With ONNX's InstanceNormalization and
+    patches of 96^3 voxels, logits were off by 4e-4 of their scale on OpenVINO, by 4e-5 on ONNX Runtime. With means of
+    rows, and then of those, it is 4e-6 and 2e-6, for 3 to 10 % more time. Without the reshaping in between, OpenVINO
+    merges the two.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting():
+            return super().forward(x)
+        x = x - mean_of_means(x)
+        scale = self.weight.view(-1, 1, 1, 1) * torch.rsqrt(mean_of_means(x * x) + self.eps)
+        return x * scale + self.bias.view(-1, 1, 1, 1)
+
+
+def mean_of_means(x: Tensor) -> Tensor:
+    """(N, C, 1, 1, 1): means over the voxels, of the means of rows."""
+    return x.mean(-1).flatten(2).mean(-1)[..., None, None, None]
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3x3 convolutions with InstanceNorm beside the identity, or beside a convolution of one voxel (conv3).
 
@@ -52,9 +74,9 @@ class ResidualBlock(nn.Module):
                  project: bool = False):
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
-        self.norm1 = nn.InstanceNorm3d(out_channels, affine=True)
+        self.norm1 = InstanceNorm(out_channels, affine=True)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.InstanceNorm3d(out_channels, affine=True)
+        self.norm2 = InstanceNorm(out_channels, affine=True)
         self.conv3 = nn.Conv3d(in_channels, out_channels, 1, stride) if project else None
 
     def forward(self, taken: list[Tensor]) -> Tensor:
