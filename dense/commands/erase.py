@@ -70,16 +70,12 @@ def run(args: Namespace) -> int:
     from dense.errors import ConfigError
     from dense.inference.masks import Preview, find_masks, with_masks
     from dense.inference.sinks import EraseWriter
-    from dense.weights.shipped import list_shipped
 
     if args.invert and args.mask is None:
         raise ConfigError("--invert is about --mask, which was not given; leave it out")
     job = make_job(args, EraseWriter(args.preview), (FORMATS | VIDEO_FORMATS | {"jpg": ".jpg"}).get(args.format))
     if not begin(job):
         return 0
-    if not (args.preview or args.bundle or args.model or args.weights) and DEFAULT_MODEL not in list_shipped():
-        raise ConfigError(f"there are no {DEFAULT_MODEL} here. Remedy: -w FILE, weights that were published or trained "
-                          "(dense train deeperaser_small), or --bundle")
     masks = find_masks("auto" if args.auto else args.mask if args.mask is not None else args.boxes, args.invert)
     job.items = with_masks(job.items, masks)
     if args.preview:

@@ -1,4 +1,5 @@
 """DICOM series: order, rescale and geometry of their slices, and series that are none."""
+import locale
 import sys
 from pathlib import Path
 
@@ -9,12 +10,13 @@ pytest.importorskip("SimpleITK", reason="DICOM needs the extra 'dicom' (SimpleIT
 import SimpleITK as sitk
 
 from dense.errors import ImageError, MissingDependencyError
-from dense.io.dicom import read_series
+from dense.io.dicom import read_series, same_locale
 from dense.io.volume import read_volume
 
 TURN = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1.0]])
 
 
+@same_locale()
 def write_series(folder: Path, values: np.ndarray, step=(0, 0, 2.5), uid="1.2.3", keep=None, direction=TURN) -> None:
     """A series of values (Z, Y, X) int16; files are named against their order."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,17 @@ def test_a_series_is_a_volume_in_order_with_its_place(tmp_path, values):
     np.testing.assert_allclose(volume.spacing, (2.5, 0.8, 0.7))
     np.testing.assert_allclose(volume.affine @ (0, 0, 0, 1), (11.5, -20.25, -300, 1))
     np.testing.assert_allclose(volume.affine[:3, :3], np.diag([-1, -1, 1]) @ TURN @ np.diag([0.7, 0.8, 2.5]), atol=1e-6)
+
+
+def test_the_locale_stays_what_it_was(tmp_path, values):
+    before = locale.setlocale(locale.LC_ALL)
+    with same_locale():
+        write_series.__wrapped__(tmp_path / "ct", values)
+        assert locale.setlocale(locale.LC_CTYPE) == "C"  # what it is there for
+        read_series(tmp_path / "ct")
+    assert locale.setlocale(locale.LC_ALL) == before
+    read_series(tmp_path / "ct")
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_a_tilted_gantry_is_in_the_affine(tmp_path, values):
