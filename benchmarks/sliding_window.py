@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,7 @@ def by_monai(network, values: np.ndarray, settings: dict) -> np.ndarray:
             out += torch.flip(network(torch.flip(x, axes)), axes)
         return out / (len(flips) + 1)
 
-    inferer = SlidingWindowInferer(settings["patch"], 1, 0.5, "gaussian", sigma_scale=0.125, padding_mode="constant")
+    inferer = SlidingWindowInferer(settings["patch"], settings["batch"], 0.5, "gaussian", sigma_scale=0.125)
     with torch.inference_mode():
         x = torch.from_numpy(values.astype(np.float32))
         x = (x - x.mean()) / x.std(correction=0)
@@ -170,10 +171,10 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 128), help="Z Y X")
     parser.add_argument("--patch", type=int, nargs=3, default=(64, 64, 64))
     parser.add_argument("--spacing", type=float, nargs=3, default=(TARGET,) * 3, help=f"the network's is {TARGET}")
-    parser.add_argument("--batch", type=int, default=1, help="of dense; MONAI's is 1, nnU-Net's is always 1")
+    parser.add_argument("--batch", type=int, default=1, help="of dense and MONAI; nnU-Net's is always 1")
     parser.add_argument("--plain", action="store_true", help="without mirrored copies")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="2 and more vary with where the system puts them")
     parser.add_argument("--json")
     args = parser.parse_args()
     settings = {**vars(args), "mirror": not args.plain}
@@ -212,9 +213,7 @@ def main() -> None:
 
 
 def environment() -> dict[str, str]:
-    import os
-
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 if __name__ == "__main__":
