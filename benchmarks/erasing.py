@@ -2,6 +2,7 @@
 
     python benchmarks/erasing.py deeperaser@text --count 128
     python benchmarks/erasing.py --size 512 512 --count 24 --modes windows tiles whole    what the windows change
+    python benchmarks/erasing.py --photographs data/text/photographs --picture docs/pictures/erasing.jpg
 
 Scenes of the generator with fonts and photographs that were not trained on (tools/data/make_text_sources.py). All texts
 are masked, in three forms; each method is given the same widened mask, its result is pasted the same way. Figures are
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from dense import Inferencer
 from dense.datasets.erase import SyntheticText
 from dense.datasets.transforms import CustomMask
 from dense.evaluation.erase import evaluate_erased
-from dense.io import Picture
+from dense.io import Picture, write_image
 from dense.tasks import EraseTask
 
 FORMS = {"around the lines": {"polygon": 1.0}, "upright boxes": {"box": 1.0}, "strokes": {"strokes": 1.0}}
@@ -35,6 +37,24 @@ def inpaint(task: EraseTask, image: np.ndarray, mask: np.ndarray, method: int) -
     return task.paste(image, region, filled.astype(np.float32) / 255)
 
 
+def draw_photographs(model: Inferencer, folder: Path, target: Path, width: int = 1320) -> None:
+    """A picture: of each photograph in which text is found, what is masked and its surroundings, as given, erased by the
+    network, erased by Telea's inpainting."""
+    rows = []
+    for result in model(folder, mask="auto"):
+        region = model.task.region(result.mask)
+        if not region.any():
+            continue
+        y, x = np.nonzero(region)
+        part = slice(max(0, y.min() - 16), y.max() + 17), slice(max(0, x.min() - 16), x.max() + 17)
+        pictures = result.original, result.image, inpaint(model.task, result.original, result.mask, cv2.INPAINT_TELEA)
+        row = np.hstack([p[part] for p in pictures])
+        size = width, max(1, round(row.shape[0] * width / row.shape[1]))
+        rows.append(cv2.resize(row, size, interpolation=cv2.INTER_AREA if row.shape[1] > width else cv2.INTER_CUBIC))
+    write_image(target, np.vstack(rows))
+    print(f"written: {target}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="deeperaser@text", help="name, with --weights, or a bundle")
@@ -45,11 +65,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(256, 256))
     parser.add_argument("--modes", nargs="+", default=["windows"], help="of the task; the first is compared")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes; validation in training uses 0")
+    parser.add_argument("--photographs", type=Path, help="draw those of a folder instead, into --picture")
+    parser.add_argument("--picture", type=Path, default=Path("erasing.jpg"))
     parser.add_argument("--json")
     args = parser.parse_args()
     models = {"network" if i == 0 else f"network, {mode}": Inferencer(args.model, args.weights, threads=1, mode=mode)
               for i, mode in enumerate(args.modes)}
     model = models["network"]
+    if args.photographs:
+        return draw_photographs(model, args.photographs, args.picture)
     scenes = SyntheticText(args.root, args.part, length=args.count, seed=args.seed, settings={"size": args.size})
     methods = {
         **{name: lambda image, mask, m=m: m(Picture(image, "scene", mask=mask)).image for name, m in models.items()},

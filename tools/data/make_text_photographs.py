@@ -2,7 +2,7 @@
 """Fetch eight photographs with text on them: what docs/pictures/erasing.jpg was made of. None was trained on.
 
     python tools/data/make_text_photographs.py        into data/text/photographs
-    dense erase data/text/photographs --auto --sheet erasing.jpg
+    python benchmarks/erasing.py --photographs data/text/photographs --picture docs/pictures/erasing.jpg
 
 Six street scenes from Debian's package opencv-doc (Apache-2.0 AND BSD-3-Clause by its copyright file), handwriting and
 a portrait from scikit-image (public domain; NASA). Needs pip, apt-get and dpkg-deb; about 110 MB on the way.
