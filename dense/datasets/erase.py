@@ -1,6 +1,7 @@
 """Data for erasing text: published layouts, and scenes that are made as they are asked for."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from dense.registry import DATASETS, TRANSFORMS
 from dense.tasks import as_task
 
 
-class _Drawn(Dataset):
+class _Drawn(Dataset, ABC):
     """Samples by draws ``epoch * len(self) + index``, as ``DrawSampler`` gives them."""
 
     metainfo: ClassVar[dict] = {"classes": ("text",)}
@@ -31,9 +32,9 @@ class _Drawn(Dataset):
         rng = np.random.default_rng([self.seed, epoch, index])
         return self.pipeline(self.content(index, rng) | {"task": self.task, "rng": rng})
 
+    @abstractmethod
     def content(self, index: int, rng: np.random.Generator) -> dict:
         """What the pipeline begins with."""
-        raise NotImplementedError
 
 
 @DATASETS.register_module()

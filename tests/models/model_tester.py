@@ -1,6 +1,8 @@
 """One tester for all models: a system's test class inherits it and says how its data look."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 from dense import build_model, list_models
 
 
-class ModelTester:
-    """Inherit as ``class TestX(ModelTester)``; set the attributes, write the methods that raise here.
+class ModelTester(ABC):
+    """Inherit as ``class TestX(ModelTester)``; set the attributes, write the abstract methods.
 
     name: what ``build_model`` is given; overrides: make it small and quick.
     size: the usual (height, width[, ...]); odd_sizes: that are no multiples of the network's strides.
@@ -32,17 +34,17 @@ class ModelTester:
     onnx_options: dict = {"dynamo": False, "opset_version": 17}  # noqa: RUF012
     onnx_tolerance = 1e-4
 
+    @abstractmethod
     def make_data(self, size: tuple[int, ...], count: int = 2) -> dict:
         """A batch as a data loader gives it (``inputs``, ``data_samples`` with the truth), the same each time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_outputs(self, outputs, inputs: Tensor) -> None:
         """Assert number, shapes and ranges of what mode 'tensor' gives for preprocessed inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_predictions(self, predictions, data: dict) -> None:
         """Assert number, shapes, types and ranges of what mode 'predict' gives for ``make_data``."""
-        raise NotImplementedError
 
     def build(self, **extra) -> nn.Module:
         torch.manual_seed(0)

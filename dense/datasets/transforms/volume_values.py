@@ -5,6 +5,7 @@ published STU-Net was trained. Each transform happens with ``probability``.
 """
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from dense.registry import TRANSFORMS
 from dense.tasks.volume_resample import find_scipy
 
 
-class _Values:
+class _Values(ABC):
     """Changes ``values`` with a probability."""
 
     random = True
@@ -31,9 +32,9 @@ class _Values:
             results["values"] = values
         return results
 
+    @abstractmethod
     def change(self, values: np.ndarray, rng: np.random.Generator, task) -> None:
         """Change values (C, d, h, w) in place."""
-        raise NotImplementedError
 
 
 @TRANSFORMS.register_module()
