@@ -3,11 +3,14 @@
 Published: the network, L1 over the iterations, masks that cover some of the texts only. Ours, as nothing is said of
 them: the iterations' weights, the masked pixels' weight, optimiser, schedule, crop size, batch, EMA.
 """
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.runtime import *
+
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
 from mmengine.optim import OneCycleLR
-from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.runner import IterBasedTrainLoop
 from torch.optim import AdamW
 
 from dense.compat.optim import LateOptimWrapper
@@ -43,19 +46,8 @@ optim_wrapper = dict(type=LateOptimWrapper, optimizer=dict(type=AdamW, lr=4e-4, 
                      clip_grad=dict(max_norm=1.0))
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=200_000, val_interval=5000)
 param_scheduler = [dict(type=OneCycleLR, eta_max=4e-4, total_steps=200_000, pct_start=0.05, by_epoch=False)]
-val_cfg = dict(type=ValLoop)
-test_cfg = dict(type=TestLoop)
 
-default_hooks = dict(
-    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
-    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint, interval=5000, keep=2, monitor="PSNR_in"))
+default_hooks.update(checkpoint=dict(type=SaveCheckpoint, interval=5000, keep=2, monitor="PSNR_in"))
 custom_hooks = [dict(type=Progress), dict(type=Curves, interval=10), dict(type=ErasePictures, count=6)]
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
 
-randomness = dict(seed=0)
-amp = None
 ema = 0.001
-accumulate = 1
-baselines = ()

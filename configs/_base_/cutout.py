@@ -1,8 +1,11 @@
 """Shared by the cut-out configs: data, loops, hooks, logs."""
+from mmengine.config import read_base
+
+with read_base():
+    from .runtime import *
+
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
-from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.runner import IterBasedTrainLoop
 from torch.optim import Adam
 
 from dense.compat.optim import LateOptimWrapper
@@ -36,20 +39,8 @@ test_evaluator = dict(type=CutoutMetrics, names=("maxF", "MAE", "IoU", "HCE"))
 optim_wrapper = dict(type=LateOptimWrapper, optimizer=dict(type=Adam, lr=1e-3, betas=(0.9, 0.999), weight_decay=0))
 param_scheduler = None
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=1_000_000, val_interval=2000)
-val_cfg = dict(type=ValLoop)
-test_cfg = dict(type=TestLoop)
 
-default_hooks = dict(
-    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
-    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint, interval=2000, keep=2, monitor="maxF"))
+default_hooks.update(checkpoint=dict(type=SaveCheckpoint, interval=2000, keep=2, monitor="maxF"))
 custom_hooks = [
     dict(type=Progress), dict(type=Curves, interval=10), dict(type=ResultPictures, count=6),
     dict(type=EarlyStopping, monitor="maxF", patience=20)]
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
-
-randomness = dict(seed=0)
-amp = None
-ema = None
-accumulate = 1

@@ -5,11 +5,14 @@ warm-up over 500 iterations, 12 epochs with steps after 8 and 11, pictures of 80
 training pictures have objects: an epoch is 7330 iterations of 16. On other numbers of GPUs set
 ``train_dataloader.batch_size`` or ``accumulate`` so that a batch is 16.
 """
+from mmengine.config import read_base
+
+with read_base():
+    from .runtime import *
+
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
 from mmengine.optim import LinearLR, MultiStepLR
-from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.runner import IterBasedTrainLoop
 from torch.optim import AdamW
 
 from dense.compat.optim import LateOptimWrapper
@@ -44,19 +47,6 @@ optim_wrapper = dict(type=LateOptimWrapper, optimizer=dict(type=AdamW, lr=2.5e-5
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=87_960, val_interval=7330)
 param_scheduler = [dict(type=LinearLR, start_factor=0.001, by_epoch=False, begin=0, end=500),
                    dict(type=MultiStepLR, milestones=[58_640, 80_630], gamma=0.1, by_epoch=False)]
-val_cfg = dict(type=ValLoop)
-test_cfg = dict(type=TestLoop)
 
-default_hooks = dict(
-    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
-    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint, interval=7330, keep=2, monitor="AP"))
+default_hooks.update(checkpoint=dict(type=SaveCheckpoint, interval=7330, keep=2, monitor="AP"))
 custom_hooks = [dict(type=Progress), dict(type=Curves, interval=50), dict(type=DetectionPictures, count=6)]
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
-
-randomness = dict(seed=0)
-amp = None
-ema = None
-accumulate = 1
-baselines = ()

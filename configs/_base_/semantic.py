@@ -1,9 +1,12 @@
 """Shared by the semantic configs: data, loops, hooks, logs. A class file in the data folder sets the classes."""
+from mmengine.config import read_base
+
+with read_base():
+    from .runtime import *
+
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
 from mmengine.optim import PolyLR
-from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.runner import IterBasedTrainLoop
 from torch.optim import SGD
 
 from dense.compat.optim import LateOptimWrapper
@@ -37,19 +40,6 @@ test_evaluator = dict(type=SemanticMetrics)
 optim_wrapper = dict(type=LateOptimWrapper, optimizer=dict(type=SGD, lr=0.01, momentum=0.9, weight_decay=5e-4))
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=1e-5, by_epoch=False, end=None)]  # None: max_iters
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=65_000, val_interval=2000)
-val_cfg = dict(type=ValLoop)
-test_cfg = dict(type=TestLoop)
 
-default_hooks = dict(
-    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
-    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint, interval=2000, keep=2, monitor="mIoU"))
+default_hooks.update(checkpoint=dict(type=SaveCheckpoint, interval=2000, keep=2, monitor="mIoU"))
 custom_hooks = [dict(type=Progress), dict(type=Curves, interval=10), dict(type=SemanticPictures, count=6)]
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
-
-randomness = dict(seed=0)
-amp = None
-ema = None
-accumulate = 1
-baselines = ()

@@ -1,10 +1,13 @@
 """Shared by the configs of volumes: data, loops, hooks, logs. A dataset.json in the data folder sets channels and
 classes. The recipe is nnU-Net's, as STU-Net was trained: 250 iterations an epoch, 1000 epochs."""
+from mmengine.config import read_base
+
+with read_base():
+    from .runtime import *
+
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook
 from mmengine.optim import PolyLR
-from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.runner import IterBasedTrainLoop
 from torch.optim import SGD
 
 from dense.compat.optim import LateOptimWrapper
@@ -55,19 +58,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=12))
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0, by_epoch=False, end=None)]  # None: max_iters
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=250_000, val_interval=5000)
-val_cfg = dict(type=ValLoop)
-test_cfg = dict(type=TestLoop)
 
-default_hooks = dict(
-    runtime_info=dict(type=RuntimeInfoHook), timer=dict(type=IterTimerHook), sampler_seed=None,
-    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=SaveCheckpoint, interval=5000, keep=2, monitor="DSC"))
+default_hooks.update(checkpoint=dict(type=SaveCheckpoint, interval=5000, keep=2, monitor="DSC"))
 custom_hooks = [dict(type=Progress), dict(type=Curves, interval=10), dict(type=VolumePictures, count=2)]
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
-
-randomness = dict(seed=0)
-amp = None
-ema = None
-accumulate = 1
-baselines = ()
