@@ -72,6 +72,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Type of an argument: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)

@@ -14,7 +14,7 @@ because its input is damaged.
 """
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from dense.commands._pictures import (
@@ -28,6 +28,7 @@ from dense.commands._pictures import (
     open_inferencer,
     positive,
     run_job,
+    share,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ MODES = (("fit", "scaled to the network's size, its proportions kept"),
 def add_arguments(parser: ArgumentParser) -> None:
     add_source_arguments(parser, "-detect")
     what = parser.add_argument_group("what is kept")
-    what.add_argument("--threshold", type=_share, metavar="SCORE", help="objects of at least this score, 0 to 1 "
+    what.add_argument("--threshold", type=share, metavar="SCORE", help="objects of at least this score, 0 to 1 "
                       "(default: the task's)")
     what.add_argument("--classes", metavar="NAME[,NAME...]", help="of these classes only")
     what.add_argument("--top", type=positive, metavar="N", help="the surest N of each picture")
@@ -61,16 +62,6 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "score (all, the default), class, none")
     parser.add_argument("--format", choices=(*FORMATS, "jpg", *VIDEO_FORMATS), help="default png, or by the suffix of "
                         "OUT; of videos mp4, webm, mov, mkv, or png ... for their frames")
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return value
 
 
 def run(args: Namespace) -> int:

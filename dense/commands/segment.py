@@ -14,7 +14,7 @@ because its input is damaged.
 """
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
 from dense.commands._pictures import (
     FORMATS,
@@ -26,6 +26,7 @@ from dense.commands._pictures import (
     make_job,
     open_inferencer,
     run_job,
+    share,
 )
 
 HELP = "find the class of every pixel of pictures"
@@ -43,22 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "the others are written beside it")
     parser.add_argument("--areas", metavar="FILE", help="a CSV for the whole run: pixels and share of each class in "
                         "each picture")
-    parser.add_argument("--opacity", type=_share, default=0.5, help="of the colours in overlays, 0 to 1 "
+    parser.add_argument("--opacity", type=share, default=0.5, help="of the colours in overlays, 0 to 1 "
                         "(default %(default)s)")
     parser.add_argument("--no-legend", dest="legend", action="store_false", help="overlays as large as their pictures, "
                         "without the names of the classes below")
     parser.add_argument("--format", choices=(*FORMATS, *VIDEO_FORMATS), help="default png, or by the suffix of OUT; of "
                         "videos mp4, webm, mov, mkv, or png ... for their frames")
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return value
 
 
 def run(args: Namespace) -> int:

@@ -196,19 +196,28 @@ class Pipeline:
     def _finish(self, work: Work) -> Work:
         if work.failure is None and work.answer is None:
             self._finish_with(work, _no_more_windows)
-        if work.failure is not None:
-            return work
-        begin = time.perf_counter()
-        try:
-            result = make_result(self.task, work.picture, work.answer, work.item.name, work.seconds)
-            work.picture = work.answer = None
-            work.outcome = self.then(result, work.item) if self.then else result
-        except Exception as error:
-            if isinstance(error, DenseError) and ends_the_run(error):
-                raise
-            work.fail(error)
-        work.seconds += time.perf_counter() - begin
+        return finish_work(work, self.task, self.then)
+
+
+def finish_work(work: Work, task: Task, then: Callable[[Result, Item], Any] | None) -> Work:
+    """Make the result of the answer, and the outcome of the result; nothing where the work failed.
+
+    then: called with (result, item), what it returns is the outcome; None: the result itself. Errors fail the work, but
+    for those that end the run.
+    """
+    if work.failure is not None:
         return work
+    begin = time.perf_counter()
+    try:
+        result = make_result(task, work.picture, work.answer, work.item.name, work.seconds)
+        work.picture = work.answer = None
+        work.outcome = then(result, work.item) if then else result
+    except Exception as error:
+        if isinstance(error, DenseError) and ends_the_run(error):
+            raise
+        work.fail(error)
+    work.seconds += time.perf_counter() - begin
+    return work
 
 
 def check_finite(output: Output) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 from dense.errors import DenseError, ImageError
 from dense.inference.network import Network
-from dense.inference.pipeline import Work
+from dense.inference.pipeline import Work, finish_work
 from dense.inference.probabilities import Probabilities
-from dense.inference.results import Result, make_result
+from dense.inference.results import Result
 from dense.inference.sinks import ends_the_run
 from dense.inference.sources import IDLE, Item
 from dense.tasks.volume import VolumeTask
@@ -68,9 +68,9 @@ class VolumePipeline:
                     yield writing.result()
                     writing = None
                 if work.failure is None and self.then is not None and work.cost <= self.ahead:
-                    writing = pool.submit(self._finish, work)
+                    writing = pool.submit(finish_work, work, self.task, self.then)
                 else:
-                    yield self._finish(work)
+                    yield finish_work(work, self.task, self.then)
             if writing is not None:
                 yield writing.result()
         finally:
@@ -118,25 +118,10 @@ class VolumePipeline:
                 len(self.task.classes), volume.shape, self.probabilities, self.folder)
             say = None if self.say is None else lambda done, total: self.say(work.item.name, done, total)
             labels = self.task.segment(volume.values, volume.spacing, self.network, self.mode, self.network.batch,
-                                       self.max_memory, kept, say, **({"half": True} if self.half else {}))
+                                       self.max_memory, kept, say, self.half)
             work.answer = labels if kept is None else (labels, kept)
         except Exception as error:
             if isinstance(error, DenseError) and ends_the_run(error):
                 raise
             work.fail(error)
         work.seconds += time.perf_counter() - begin
-
-    def _finish(self, work: Work) -> Work:
-        if work.failure is not None:
-            return work
-        begin = time.perf_counter()
-        try:
-            result = make_result(self.task, work.picture, work.answer, work.item.name, work.seconds)
-            work.picture = work.answer = None
-            work.outcome = self.then(result, work.item) if self.then else result
-        except Exception as error:
-            if isinstance(error, DenseError) and ends_the_run(error):
-                raise
-            work.fail(error)
-        work.seconds += time.perf_counter() - begin
-        return work
