@@ -1,5 +1,4 @@
 """``dense detect`` as a person uses it."""
-import csv
 import json
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
 pytest.importorskip("onnx", reason="bundles need the extra 'deploy' (onnx)")
 pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnxruntime)")
 from toy_pictures import detection_bundle, semantic_bundle, write_colours
+from written import names, rows
 
 from dense.cli import main
 from dense.io.coco_file import read_coco_file
@@ -31,15 +31,6 @@ def detect(bundle):
         return main(["detect", *map(str, arguments), "--bundle", str(bundle), "--backend", "onnxruntime"])
 
     return run
-
-
-def names(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_picture_becomes_one_with_boxes_beside_it(detect, tmp_path, capsys):

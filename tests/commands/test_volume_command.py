@@ -1,5 +1,4 @@
 """``dense volume`` as a person uses it."""
-import csv
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ pytest.importorskip("onnxruntime", reason="bundles need the extra 'deploy' (onnx
 import nibabel
 from toy_pictures import toy_bundle
 from toy_volume_bundle import AFFINE, head, labels_of, volume_bundle, write_heads
+from written import names, rows
 
 from dense.cli import main
 from dense.io.volume import read_volume
@@ -36,15 +36,6 @@ def volume(bundle):
         return main(["volume", *map(str, arguments), "--bundle", str(bundle), "--backend", "onnxruntime"])
 
     return run
-
-
-def names(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_volume_becomes_labels_beside_it(volume, tmp_path, capsys):
