@@ -37,9 +37,9 @@ def inpaint(task: EraseTask, image: np.ndarray, mask: np.ndarray, method: int) -
     return task.paste(image, region, filled.astype(np.float32) / 255)
 
 
-def draw_photographs(model: Inferencer, folder: Path, target: Path, width: int = 1320) -> None:
-    """A picture: of each photograph in which text is found, what is masked and its surroundings, as given, erased by the
-    network, erased by Telea's inpainting."""
+def draw_photographs(model: Inferencer, folder: Path, target: Path, width: int = 990) -> None:
+    """A picture: of each photograph in which text is found, what is masked and its surroundings: as given, erased by
+    the network, filled in by Telea's inpainting."""
     rows = []
     for result in model(folder, mask="auto"):
         region = model.task.region(result.mask)
@@ -73,7 +73,8 @@ def main() -> None:
               for i, mode in enumerate(args.modes)}
     model = models["network"]
     if args.photographs:
-        return draw_photographs(model, args.photographs, args.picture)
+        draw_photographs(model, args.photographs, args.picture)
+        return
     scenes = SyntheticText(args.root, args.part, length=args.count, seed=args.seed, settings={"size": args.size})
     methods = {
         **{name: lambda image, mask, m=m: m(Picture(image, "scene", mask=mask)).image for name, m in models.items()},
