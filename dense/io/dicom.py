@@ -1,10 +1,7 @@
 """DICOM series, and other formats that SimpleITK reads (.nrrd, .mha)."""
 from __future__ import annotations
 
-import contextlib
-import locale
 import os
-from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +27,6 @@ def need_simpleitk(name: str) -> ModuleType:
     return sitk
 
 
-@contextlib.contextmanager
-def same_locale() -> Iterator[None]:
-    """What GDCM does to the locale of the process is undone: it sets it to C, and text of programs that are run later
-    would be taken for ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
-
-
-@same_locale()
 def read_itk(path: str | os.PathLike[str]) -> Volume:
     """A file that SimpleITK reads, as ``Volume``. Raises ImageError, MissingDependencyError."""
     name = os.fspath(path)
@@ -77,7 +62,6 @@ def volume_from_itk(image: Any, name: str) -> Volume:
     return Volume(values, spacing, _LPS_TO_RAS @ affine, name)
 
 
-@same_locale()
 def read_series(folder: str | os.PathLike[str], series: str | None = None) -> Volume:
     """The volume of a DICOM series in a folder: CT numbers or the like, after the files' rescale.
 

@@ -369,6 +369,17 @@ def test_volumes_without_contrast(generation, value):
     assert not task.segment(values, (1, 1, 1), toy_network(2)).any()
 
 
+def test_ct_in_a_mask_is_what_its_generation_makes_of_it():
+    values = np.zeros((1, 12, 12, 12), np.float32)
+    values[0, 2:10, 3:9, 4:8] = 100
+    values[0, 5, 5, 5] = 900  # clipped
+    settings = dict(size=(8, 8, 8), spacing=None, normalisation=("ct",), intensities=((-50, 500, 40, 20),), crop=False,
+                    masked=(True,))
+    for generation, around in ((1, 0), (2, -2)):
+        found = VolumeTask(generation=generation, **settings).prepare(values, (1, 1, 1)).values[0]
+        assert found[0, 0, 0] == around and found[3, 4, 5] == 3 and found[5, 5, 5] == 23
+
+
 def test_values_are_not_changed_and_types_do_not_matter():
     task, values, spacing = make_case("cropped")
     values = np.rint(values * 100).astype(np.int16)
