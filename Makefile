@@ -10,16 +10,8 @@ PY     := $(VENV)/bin/python
 train: setup
 	$(PY) tools/train.py configs/isnet_cutouts.py --resume
 
-# In several processes: with everything that runs networks loaded into one (ONNX Runtime, OpenVINO, the exporter, the
-# stand-in's oracle, loaders that fork), starting another process was seen to crash it.
-APART := tests/engine tests/backends tests/deployment tests/commands tests/inference
 test: setup-all
-	@status=0; \
-	$(PY) -m pytest $(PYTEST_ARGS) tests/engine || status=1; \
-	$(PY) -m pytest $(PYTEST_ARGS) tests/backends tests/deployment || status=1; \
-	$(PY) -m pytest $(PYTEST_ARGS) tests/commands tests/inference || status=1; \
-	$(PY) -m pytest $(PYTEST_ARGS) $(addprefix --ignore=,$(APART)) tests || status=1; \
-	exit $$status
+	$(PY) -m pytest $(PYTEST_ARGS) tests
 
 lint: setup-all
 	$(PY) -m ruff check .
